@@ -1,0 +1,1 @@
+"""The policies and flavors that come with infrakit-py."""

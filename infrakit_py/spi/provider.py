@@ -1,0 +1,219 @@
+"""What a provider must be: reports, boots and destroys instances. Synchronous, batched, level-triggered.
+
+A provider decides nothing: which machine, when and why is the policies' business. It never waits for a
+machine to come up, keeps no thread of its own for that, and may be called from several threads at once.
+Errors that may leave any call are `infrakit_py.errors.ProviderError` and its subclasses.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+from pydantic import BaseModel
+
+from infrakit_py.errors import ProviderError
+from infrakit_py.model.instance import Instance, InstanceId
+from infrakit_py.model.spec import HealthCheck, Image, Json
+from infrakit_py.spi.complaint import Complaint
+
+
+@dataclass(frozen=True, slots=True)
+class ProvisionRequest:
+    """One machine to boot.
+
+    `tags` are complete and go into the creating call itself: a machine without them would be lost by a crash.
+    `token` (a UUID, also among the tags) makes the request idempotent. `name` is a host name, unique in its
+    group. `machine` is what the user wrote, valid by the plugin's `machine` model. A machine with a `data_key`
+    finds the data disk of its predecessor of that key, if it asks for one at all.
+    """
+
+    token: str
+    name: str
+    tags: Mapping[str, str]
+    image: Image
+    machine: Mapping[str, Json]
+    user_data: bytes | None = field(default=None, repr=False)
+    data_key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DestroyRequest:
+    """One machine to destroy, with the cluster and group that it must belong to."""
+
+    instance_id: InstanceId
+    cluster: str
+    group: str
+
+
+@dataclass(frozen=True, slots=True)
+class TagRequest:
+    """Tags to set and keys to remove on one machine of a cluster."""
+
+    instance_id: InstanceId
+    cluster: str
+    set_tags: Mapping[str, str]
+    remove_tags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one request of a batch, in the requests' order. No error: accepted."""
+
+    instance_id: InstanceId | None = None
+    error: ProviderError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Leftover:
+    """Something of a cluster's that outlives its machines: a data disk, a published image that nobody uses."""
+
+    id: str
+    kind: str
+    name: str
+    group: str = ""
+    holds_data: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CallLimits:
+    """How the engine shall shape its calls: requests a call at most, and calls at once."""
+
+    provision_batch: int = 1
+    destroy_batch: int = 1
+    tag_batch: int = 1
+    parallel_calls: int = 4
+
+
+class Provider(Protocol):
+    """An opened provider. Every call may come again, at any time, from any thread."""
+
+    limits: CallLimits
+    listing_lag_seconds: float
+    """How long an accepted instance may be missing from `describe`; 0 where listings are exact."""
+
+    def describe(self, cluster: str) -> Sequence[Instance]:
+        """Return every instance of the cluster, of all groups, told apart by the ownership tags alone.
+
+        An instance without the cluster's tag is never returned. Destroyed instances may be (as GONE).
+        Raise IncompleteView rather than leave out what could not be asked.
+        """
+        ...
+
+    def lookup(self, instance_ids: Sequence[InstanceId]) -> Mapping[InstanceId, Instance | None]:
+        """Ask for instances by id, past any lag of listings.
+
+        None means gone for certain; an id that is missing from the answer means: cannot tell.
+        """
+        ...
+
+    def provision(self, requests: Sequence[ProvisionRequest]) -> Sequence[Outcome]:
+        """Begin to boot machines and return once they are accepted, one outcome a request, in order.
+
+        The same token again gives the same instance (also from several processes at once, and finishing
+        what a crash cut short), TokenMismatch where its parameters differ and the provider minds, or
+        TokenSpent where that instance is gone and the provider remembers. One request's failure never
+        spoils another's. Nothing untagged is ever left behind, however the process ends.
+        """
+        ...
+
+    def destroy(self, requests: Sequence[DestroyRequest]) -> Sequence[Outcome]:
+        """Destroy machines and all that is theirs alone, but not their data disks.
+
+        The ownership tags are checked just before: NotOurs otherwise. An instance that is gone already is a
+        success. One request's failure never spoils another's.
+        """
+        ...
+
+    def tag(self, requests: Sequence[TagRequest]) -> Sequence[Outcome]:
+        """Set and remove tags. Idempotent. NotOurs for an instance of somebody else's."""
+        ...
+
+    def published(self, images: Sequence[Image]) -> frozenset[str]:
+        """Return the identities of those images that machines can boot from right now."""
+        ...
+
+    def publish(self, image: Image, progress: Callable[[int, int], None]) -> None:
+        """Make an image bootable, calling `progress(bytes done, bytes in all)` now and then.
+
+        Idempotent, also under concurrency; after a crash half-way the image is not `published`, and a
+        repetition repairs it.
+        """
+        ...
+
+    def leftovers(self, cluster: str) -> Sequence[Leftover]:
+        """Return what would remain of the cluster once its machines are gone."""
+        ...
+
+    def sweep(self, cluster: str, leftovers: Sequence[Leftover]) -> Sequence[Outcome]:
+        """Delete leftovers, but nothing that any machine (of any cluster) still uses. Idempotent."""
+        ...
+
+    def watch(self, wake: Callable[[], None]) -> None:
+        """Call `wake` from any thread whenever instances may have changed. Losing events costs delay only.
+
+        A provider without events does nothing.
+        """
+        ...
+
+    def close(self) -> None:
+        """Release connections and threads. No call comes after it."""
+        ...
+
+
+@runtime_checkable
+class Probing(Protocol):
+    """A provider that answers health checks itself, because its machines cannot be reached from here."""
+
+    def probe(self, instance_id: InstanceId, check: HealthCheck) -> str | None:
+        """Return None for a healthy answer, else why not. Raise ProviderError where the check cannot run."""
+        ...
+
+
+class Now(Protocol):
+    """The part of the clock that plugins need."""
+
+    def now(self) -> float:
+        """Return Unix time in seconds."""
+        ...
+
+    def sleep(self, seconds: float) -> None:
+        """Return when `seconds` have passed."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderContext:
+    """What a plugin gets besides its settings: the clock, and where relative paths in the spec start."""
+
+    clock: Now
+    directory: Path
+
+
+@dataclass(frozen=True, slots=True)
+class MachineReview:
+    """What a plugin looks at to find mistakes that its models cannot see. No call is made for it."""
+
+    settings: Mapping[str, Json]
+    machine: Mapping[str, Json]
+    image: Image | None
+    named: bool
+
+
+class ProviderPlugin(Protocol):
+    """The object behind an entry point of group `infrakit.providers`. Importing it must not import the SDK."""
+
+    summary: str
+    """One line for `infra plugins`."""
+    settings: type[BaseModel]
+    """Model of the provider's mapping in the spec, without `plugin`."""
+    machine: type[BaseModel]
+    """Model of a group's `machine` mapping. Unknown keys must be refused."""
+
+    def review(self, review: MachineReview) -> Iterable[Complaint]:
+        """Return mistakes in a group's machine mapping. Pure."""
+        ...
+
+    def open(self, settings: Mapping[str, Json], context: ProviderContext) -> Provider:
+        """Connect. Raise ProviderError with a hint where that cannot work."""
+        ...

@@ -1,0 +1,1 @@
+"""The providers that come with infrakit-py, one package each. They do not know one another."""
