@@ -1,0 +1,1 @@
+"""Where intents and revisions are remembered. Losing a store costs time, never a machine."""
