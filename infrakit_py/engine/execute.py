@@ -1,0 +1,290 @@
+"""Carrying a plan out, in batches. The only room that changes the world, and the only blanket `except`.
+
+Order: publish, remember what is about to be created, create, then drain, destroy and retag. A stop is heeded
+between calls: what was begun is finished, nothing new is begun.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from threading import Event as Flag
+from typing import Final, TypeVar
+
+import structlog
+
+from infrakit_py.clock import Clock
+from infrakit_py.engine.cluster import Cluster, Group
+from infrakit_py.engine.events import Event, EventKind, Listener
+from infrakit_py.engine.runner import Runner
+from infrakit_py.errors import InfrakitError, ProviderError, TokenSpent
+from infrakit_py.model import tags
+from infrakit_py.model.plan import Action, Create, Destroy, Drain, GroupPlan, Publish, Retag
+from infrakit_py.model.quantities import format_size
+from infrakit_py.model.spec import GroupSpec, Image
+from infrakit_py.spi.flavor import MemberIdentity
+from infrakit_py.spi.provider import DestroyRequest, Outcome, Provider, ProvisionRequest, TagRequest
+from infrakit_py.spi.store import Intent, Store
+
+A = TypeVar("A", bound=Action)
+R = TypeVar("R")
+T = TypeVar("T")
+
+_PROGRESS_SECONDS: Final = 1.0
+_log: Final = structlog.get_logger("infrakit.execute")
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """What came of a plan: how many actions the providers accepted, and what failed. Stopped: not all was tried."""
+
+    done: int = 0
+    failures: tuple[tuple[Action, ProviderError], ...] = ()
+    stopped: bool = False
+
+
+@dataclass(slots=True)
+class Executor:
+    """Carries out one cluster's plans."""
+
+    cluster: Cluster
+    store: Store
+    runner: Runner
+    clock: Clock
+    listener: Listener
+    stop: Flag = field(default_factory=Flag)
+
+    def execute(self, group: Group, plan: GroupPlan) -> Execution:
+        """Try every action of the plan once. StoreError leaves before anything is created."""
+        result = self._publish(group, [a for a in plan.actions if isinstance(a, Publish)])
+        if result.failures:
+            return result
+        for step in (
+            partial(self._create, group, [a for a in plan.actions if isinstance(a, Create)]),
+            partial(self._drain, group, [a for a in plan.actions if isinstance(a, Drain)]),
+            partial(self._destroy, group, [a for a in plan.actions if isinstance(a, Destroy)]),
+            partial(self._retag, group, [a for a in plan.actions if isinstance(a, Retag)]),
+        ):
+            result = _joined(result, step())
+        return result
+
+    def _publish(self, group: Group, actions: Sequence[Publish]) -> Execution:
+        result = Execution()
+        for action in actions:
+            if self.stop.is_set():
+                return _joined(result, Execution(stopped=True))
+            provider = self.cluster.providers[action.provider]
+            self._tell(group, EventKind.PUBLISHING, action.reason, size=action.image.size)
+            outcome = _guarded(partial(self._publish_one, group, provider, action), count=1)[0]
+            result = _joined(result, self._account(group, [action], [outcome], EventKind.PUBLISHED))
+        return result
+
+    def _publish_one(self, group: Group, provider: Provider, action: Publish) -> Sequence[Outcome]:
+        told_at = self.clock.now()
+
+        def progress(done: int, total: int) -> None:
+            nonlocal told_at
+            if self.clock.now() - told_at >= _PROGRESS_SECONDS:
+                told_at = self.clock.now()
+                text = f"image {action.image.name}: {format_size(done)} of {format_size(total)}"
+                self._tell(group, EventKind.PUBLISHING, text, done=done, total=total)
+
+        provider.publish(action.image, progress)
+        return [Outcome()]
+
+    def _create(self, group: Group, actions: Sequence[Create]) -> Execution:
+        spec, image = group.spec, group.desired.image
+        if not actions or spec is None or image is None:
+            return Execution()
+        requests = [self._provision_request(group, spec, image, action) for action in actions]
+        intents = [self._intent(group, action) for action in actions]
+        if self.stop.is_set():
+            return Execution(stopped=True)
+        self.store.record(intents)
+        for action in actions:
+            self._tell(group, EventKind.CREATING, f"{action.name}: {action.reason}", name=action.name)
+        provider = self.cluster.providers[group.desired.provider]
+        outcomes, stopped = self._in_batches(provider, requests, provider.limits.provision_batch, provider.provision)
+        self._remember(intents[: len(outcomes)], outcomes)
+        self.store.forget(intents[len(outcomes) :])
+        accounted = self._account(group, actions[: len(outcomes)], outcomes, EventKind.CREATED)
+        return replace(accounted, stopped=stopped)
+
+    def _remember(self, intents: Sequence[Intent], outcomes: Sequence[Outcome]) -> None:
+        """Note ids of what was accepted. An answer that never came leaves the intent as it is: it may exist."""
+        accepted: list[Intent] = []
+        refused: list[Intent] = []
+        for intent, outcome in zip(intents, outcomes, strict=True):
+            if outcome.error is None:
+                accepted.append(replace(intent, instance_id=outcome.instance_id))
+            elif isinstance(outcome.error, TokenSpent):
+                accepted.append(replace(intent, gone=True))
+            elif not outcome.error.retryable:
+                refused.append(intent)
+        self.store.record(accepted)
+        self.store.forget(refused)
+
+    def _provision_request(self, group: Group, spec: GroupSpec, image: Image, action: Create) -> ProvisionRequest:
+        desired = group.desired
+        identity = identify(group, action)
+        token = tags.token(desired.cluster, desired.group, action.slot, action.incarnation)
+        own = {
+            tags.CLUSTER: desired.cluster,
+            tags.GROUP: desired.group,
+            tags.CONFIG_HASH: desired.fingerprint,
+            tags.IMAGE: image.identity,
+            tags.REVISION: str(self.cluster.revision),
+            tags.TOKEN: token,
+            tags.SLOT: action.slot,
+            tags.INCARNATION: str(action.incarnation),
+        }
+        if action.logical_id is not None:
+            own[tags.LOGICAL_ID] = action.logical_id
+        return ProvisionRequest(
+            token=token,
+            name=action.name,
+            tags=tags.with_user_tags(own, desired.user_tags),
+            image=image,
+            machine=spec.machine,
+            user_data=group.flavor.user_data(identity) if group.flavor is not None else None,
+            data_key=action.logical_id,
+        )
+
+    def _intent(self, group: Group, action: Create) -> Intent:
+        desired = group.desired
+        return Intent(
+            desired.cluster,
+            desired.group,
+            action.provider,
+            action.slot,
+            action.incarnation,
+            action.logical_id,
+            desired.fingerprint,
+            self.clock.now(),
+        )
+
+    def _drain(self, group: Group, actions: Sequence[Drain]) -> Execution:
+        began = {tags.DRAINING: repr(self.clock.now())}
+        requests = [TagRequest(a.instance_id, self.cluster.name, began) for a in actions]
+        for action in actions:
+            self._tell(group, EventKind.DRAINING, f"{action.name}: {action.reason}", name=action.name)
+        return self._by_provider(
+            group, actions, requests, lambda p: (p.limits.tag_batch, p.tag), EventKind.DRAINING, quiet=True
+        )
+
+    def _destroy(self, group: Group, actions: Sequence[Destroy]) -> Execution:
+        requests = [DestroyRequest(a.instance_id, self.cluster.name, group.name) for a in actions]
+        for action in actions:
+            self._tell(group, EventKind.DESTROYING, f"{action.name}: {action.reason}", name=action.name)
+        return self._by_provider(
+            group, actions, requests, lambda p: (p.limits.destroy_batch, p.destroy), EventKind.DESTROYED
+        )
+
+    def _retag(self, group: Group, actions: Sequence[Retag]) -> Execution:
+        requests = [TagRequest(a.instance_id, self.cluster.name, a.set_tags, a.remove_tags) for a in actions]
+        return self._by_provider(group, actions, requests, lambda p: (p.limits.tag_batch, p.tag), EventKind.TAGGED)
+
+    def _by_provider(
+        self,
+        group: Group,
+        actions: Sequence[A],
+        requests: Sequence[R],
+        call_of: Callable[[Provider], tuple[int, Callable[[Sequence[R]], Sequence[Outcome]]]],
+        done: EventKind,
+        *,
+        quiet: bool = False,
+    ) -> Execution:
+        """A group in the middle of a move has members on two providers: one call each."""
+        result = Execution()
+        for name in sorted({action.provider for action in actions}):
+            chosen = [i for i, action in enumerate(actions) if action.provider == name]
+            provider = self.cluster.providers[name]
+            batch, call = call_of(provider)
+            outcomes, stopped = self._in_batches(provider, [requests[i] for i in chosen], batch, call)
+            tried = [actions[i] for i in chosen][: len(outcomes)]
+            result = _joined(result, self._account(group, tried, outcomes, done, quiet=quiet))
+            result = replace(result, stopped=result.stopped or stopped)
+        return result
+
+    def _in_batches(
+        self,
+        provider: Provider,
+        requests: Sequence[R],
+        batch: int,
+        call: Callable[[Sequence[R]], Sequence[Outcome]],
+    ) -> tuple[list[Outcome], bool]:
+        """Call batch by batch, some beside each other; return the outcomes of what was tried, in order."""
+        outcomes: list[Outcome] = []
+        at_once = provider.limits.parallel_calls
+        for begin in range(0, len(requests), batch * at_once):
+            if self.stop.is_set():
+                return outcomes, True
+            window = requests[begin : begin + batch * at_once]
+            chunks = [window[i : i + batch] for i in range(0, len(window), batch)]
+            calls = [partial(_guarded, partial(call, chunk), len(chunk)) for chunk in chunks]
+            for answers in self.runner.map(calls, at_once):
+                outcomes += answers
+        return outcomes, False
+
+    def _account(
+        self,
+        group: Group,
+        actions: Sequence[Action],
+        outcomes: Sequence[Outcome],
+        done: EventKind,
+        *,
+        quiet: bool = False,
+    ) -> Execution:
+        failures: list[tuple[Action, ProviderError]] = []
+        for action, outcome in zip(actions, outcomes, strict=True):
+            name = _name_of(action)
+            if outcome.error is None:
+                _log.info(done.value, cluster=self.cluster.name, group=group.name, machine=name, why=action.reason)
+                if not quiet:
+                    self._tell(group, done, name, name=name, instance=outcome.instance_id or "")
+            else:
+                failures.append((action, outcome.error))
+                kind = EventKind.RETRY if outcome.error.retryable else EventKind.FAILED
+                hint = f" ({outcome.error.hint})" if outcome.error.hint else ""
+                self._tell(group, kind, f"{name}: {outcome.error}{hint}", name=name)
+        return Execution(len(actions) - len(failures), tuple(failures))
+
+    def _tell(self, group: Group, kind: EventKind, text: str, **fields: str | int | float) -> None:
+        self.listener(Event(self.clock.now(), kind, group.name, text, fields))
+
+
+def identify(group: Group, action: Create) -> MemberIdentity:
+    """Say who a machine to be created is."""
+    desired = group.desired
+    index = desired.logical_ids.index(action.slot) if desired.logical_ids is not None else int(action.slot)
+    return MemberIdentity(desired.cluster, desired.group, desired.count, action.name, action.logical_id, index)
+
+
+def attempt(call: Callable[[], T]) -> T | InfrakitError:
+    """Return what `call` returns, or the error that ended it. A bug becomes an error that is logged and shown."""
+    try:
+        return call()
+    except InfrakitError as exc:
+        return exc
+    except Exception as exc:  # noqa: BLE001 - a bug in a plugin must not take the other groups down
+        _log.exception("unexpected")
+        return ProviderError(f"unexpected {type(exc).__name__}: {exc}", hint="this is a bug; --debug shows where")
+
+
+def _guarded(call: Callable[[], Sequence[Outcome]], count: int) -> Sequence[Outcome]:
+    """Make every way in which a call can end an outcome for each of its requests."""
+    outcomes = attempt(call)
+    if isinstance(outcomes, InfrakitError):
+        error = outcomes if isinstance(outcomes, ProviderError) else ProviderError(str(outcomes), hint=outcomes.hint)
+        return [Outcome(error=error)] * count
+    if len(outcomes) != count:
+        text = f"bug in the provider: {len(outcomes)} outcomes for {count} requests"
+        return [Outcome(error=ProviderError(text))] * count
+    return outcomes
+
+
+def _joined(one: Execution, other: Execution) -> Execution:
+    return Execution(one.done + other.done, one.failures + other.failures, one.stopped or other.stopped)
+
+
+def _name_of(action: Action) -> str:
+    return f"image {action.image.name}" if isinstance(action, Publish) else action.name

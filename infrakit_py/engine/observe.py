@@ -1,0 +1,206 @@
+"""What is there, as a snapshot: listings, creations under way, health, published images.
+
+An observation has no side effects outside the store, and takes nothing for gone that it was not told is gone.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import chain
+from threading import Lock
+from typing import Final
+
+from infrakit_py.clock import Clock
+from infrakit_py.engine.cluster import Cluster, Group
+from infrakit_py.engine.health import HealthMonitor
+from infrakit_py.engine.retry import retrying
+from infrakit_py.errors import InfrakitError, ProviderError
+from infrakit_py.model import tags
+from infrakit_py.model.instance import (
+    UNKNOWN_HEALTH,
+    Health,
+    InFlight,
+    Instance,
+    InstanceId,
+    InstanceState,
+    Member,
+    Snapshot,
+)
+from infrakit_py.spi.store import Intent, Store
+
+LAG_MARGIN_SECONDS: Final = 2.0
+"""Clocks of a provider and of this machine differ a little."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """One provider's answer. `turn` orders it against the actions of groups."""
+
+    turn: int
+    at: float
+    by_group: Mapping[str, Sequence[Instance]]
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """A group's snapshot, and what went wrong that did not hinder it (a drain that failed, say)."""
+
+    snapshot: Snapshot
+    complaints: tuple[str, ...] = ()
+
+
+class Observer:
+    """Looks at one cluster. Listings are shared by all groups that may still trust them."""
+
+    def __init__(self, cluster: Cluster, store: Store, monitor: HealthMonitor, clock: Clock) -> None:
+        self._cluster = cluster
+        self._store = store
+        self._monitor = monitor
+        self._clock = clock
+        self._lock = Lock()
+        self._turn = 0
+        self._listings: dict[str, Listing] = {}
+        self._asking = {name: Lock() for name in cluster.providers}
+
+    def turn(self) -> int:
+        """Return a number that only listings begun from now on exceed."""
+        with self._lock:
+            return self._turn
+
+    def groups_seen(self) -> frozenset[str]:
+        """Return the names of all groups that own an instance. ProviderError if a provider cannot be asked."""
+        listings = [self._listing(name, self.turn(), max_age_seconds=0) for name in self._cluster.providers]
+        return frozenset(chain.from_iterable(listing.by_group for listing in listings))
+
+    def observe(self, group: Group, *, after_turn: int, max_age_seconds: float) -> Observation:
+        """Look at a group by listings begun after `after_turn` and at most so old.
+
+        Raise ProviderError where the group's own provider (every provider, for a group that has none) cannot
+        be asked: what cannot be seen must not be taken for gone.
+        """
+        listed: list[Member] = []
+        for name in self._cluster.providers:
+            try:
+                listing = self._listing(name, after_turn, max_age_seconds)
+            except ProviderError:
+                if name == group.desired.provider or not group.desired.provider:
+                    raise
+                continue
+            listed += [Member(instance, name) for instance in listing.by_group.get(group.name, ())]
+        members, in_flight, incarnations = self._reconcile_intents(group, listed)
+        members = self._with_health(group, members)
+        members, complaints = self._with_draining(group, members)
+        published = self._published(group)
+        return Observation(Snapshot(members, in_flight, incarnations, published), complaints)
+
+    def _listing(self, provider_name: str, after_turn: int, max_age_seconds: float) -> Listing:
+        with self._asking[provider_name]:
+            known = self._listings.get(provider_name)
+            now = self._clock.now()
+            if known is not None and known.turn > after_turn and now - known.at <= max_age_seconds:
+                return known
+            with self._lock:
+                self._turn += 1
+                turn = self._turn
+            provider = self._cluster.providers[provider_name]
+            instances = retrying(self._clock, lambda: provider.describe(self._cluster.name))
+            by_group: dict[str, list[Instance]] = {}
+            for instance in instances:
+                if tags.owned_by(instance.tags, self._cluster.name):
+                    by_group.setdefault(instance.tags[tags.GROUP], []).append(instance)
+            listing = Listing(turn, now, by_group)
+            self._listings[provider_name] = listing
+            return listing
+
+    def _reconcile_intents(
+        self, group: Group, listed: list[Member]
+    ) -> tuple[tuple[Member, ...], tuple[InFlight, ...], dict[str, int]]:
+        """Match remembered creations with what is listed; look the missing ones up by id."""
+        incarnations: dict[str, int] = {}
+
+        def note(slot: str, next_incarnation: int) -> None:
+            incarnations[slot] = max(incarnations.get(slot, 0), next_incarnation)
+
+        for member in listed:
+            note(member.slot, member.incarnation + 1)
+        seen = {(m.provider, m.slot, m.incarnation): m for m in listed}
+        unseen: list[Intent] = []
+        for intent in self._store.intents(self._cluster.name):
+            if intent.group != group.name or intent.provider not in self._cluster.providers:
+                continue
+            if intent.gone:
+                note(intent.slot, intent.incarnation + 1)
+            elif (intent.provider, intent.slot, intent.incarnation) not in seen:
+                unseen.append(intent)
+        found, in_flight = self._look_up(unseen, note_gone=lambda i: note(i.slot, i.incarnation + 1))
+        return (*listed, *found), tuple(in_flight), incarnations
+
+    def _look_up(
+        self, unseen: Sequence[Intent], note_gone: Callable[[Intent], None]
+    ) -> tuple[list[Member], list[InFlight]]:
+        now = self._clock.now()
+        found: list[Member] = []
+        in_flight: list[InFlight] = []
+        for provider_name in {intent.provider for intent in unseen}:
+            provider = self._cluster.providers[provider_name]
+            intents = [intent for intent in unseen if intent.provider == provider_name]
+            ids = [intent.instance_id for intent in intents if intent.instance_id is not None]
+            answers = retrying(self._clock, partial(provider.lookup, ids)) if ids else {}
+            never_happened: list[Intent] = []
+            gone: list[Intent] = []
+            for intent in intents:
+                if intent.instance_id is None:
+                    if now - intent.since > provider.listing_lag_seconds + LAG_MARGIN_SECONDS:
+                        never_happened.append(intent)
+                    else:
+                        in_flight.append(_in_flight(intent))
+                elif intent.instance_id not in answers:
+                    in_flight.append(_in_flight(intent))
+                elif (instance := answers[intent.instance_id]) is None or instance.state is InstanceState.GONE:
+                    gone.append(intent)
+                    note_gone(intent)
+                else:
+                    found.append(Member(instance, provider_name))
+            self._store.forget(never_happened)
+            self._store.record([replace(intent, gone=True) for intent in gone])
+        return found, in_flight
+
+    def _with_health(self, group: Group, members: Sequence[Member]) -> tuple[Member, ...]:
+        if group.spec is None or not group.desired.checks_health:
+            return tuple(members)
+        located = [(self._cluster.providers[m.provider], m.instance) for m in members]
+        health: Mapping[InstanceId, Health] = self._monitor.check(located, group.spec.health)
+        return tuple(Member(m.instance, m.provider, health.get(m.id, UNKNOWN_HEALTH), m.drained) for m in members)
+
+    def _with_draining(self, group: Group, members: Sequence[Member]) -> tuple[tuple[Member, ...], tuple[str, ...]]:
+        if group.flavor is None or not group.flavor.drains:
+            return tuple(members), ()
+        complaints: list[str] = []
+        result: list[Member] = []
+        for member in members:
+            drained = False
+            if member.draining_since is not None and member.instance.state is InstanceState.RUNNING:
+                try:
+                    drained = group.flavor.drain(member.instance)
+                except InfrakitError as exc:
+                    complaints.append(f"{member.name}: draining: {exc}")
+            result.append(Member(member.instance, member.provider, member.health, drained))
+        return tuple(result), tuple(complaints)
+
+    def _published(self, group: Group) -> frozenset[str]:
+        image = group.desired.image
+        if image is None:
+            return frozenset()
+        provider = self._cluster.providers[group.desired.provider]
+        return retrying(self._clock, lambda: provider.published([image]))
+
+
+def _in_flight(intent: Intent) -> InFlight:
+    return InFlight(
+        intent.slot,
+        intent.incarnation,
+        intent.fingerprint,
+        intent.logical_id,
+        intent.since,
+        accepted=intent.instance_id is not None,
+    )
