@@ -90,6 +90,8 @@ class QuotaExceeded(ProviderError):
 class TokenSpent(ProviderError):
     """The instance that this token once created is gone; the next incarnation may be created."""
 
+    retryable = True
+
 
 class TokenMismatch(ProviderError):
     """The token already names an instance with other parameters: it exists, so look again."""

@@ -20,7 +20,7 @@ from infrakit_py.engine.observe import Observation
 from infrakit_py.engine.reconcile import Reconciler, Tick
 from infrakit_py.engine.retry import back_off_seconds, is_retryable
 from infrakit_py.engine.runner import Runner
-from infrakit_py.errors import InfrakitError, ProviderError
+from infrakit_py.errors import InfrakitError, ProviderError, TokenSpent
 from infrakit_py.model.plan import Assessed, GroupPlan, Version
 from infrakit_py.model.plan import Condition as MemberCondition
 from infrakit_py.model.quantities import format_duration
@@ -203,10 +203,10 @@ class Engine:
         elif now - state.best_at >= deadline:
             text = f"no progress for {format_duration(deadline)}: {reason or 'nothing changes'}"
             self._finish(state, Phase.FAILED, text, "rollout.progress_deadline says how long to wait", plan)
-        elif failures:
+        elif failures and not all(isinstance(error, TokenSpent) for _, error in failures):
             state.attempt += 1
             state.due = now + back_off_seconds(state.attempt, failures[0][1])
-        elif tick.execution.done:
+        elif tick.execution.done or failures:
             state.attempt = 0
             state.due = now + _SOON_SECONDS
         else:
