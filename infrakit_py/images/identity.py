@@ -1,0 +1,96 @@
+"""What an image is, told by its bytes alone: the same bytes are the same image, whatever the files are called."""
+
+import hashlib
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from infrakit_py.errors import InfrakitError
+from infrakit_py.model.spec import Image, ImageFile, ImageForm
+from infrakit_py.spi.complaint import Complaint
+
+PARTS: Final[Mapping[ImageForm, tuple[str, ...]]] = {
+    ImageForm.KERNEL: ("kernel", "initrd", "cmdline"),
+    ImageForm.DISK: ("disk",),
+    ImageForm.REFERENCE: (),
+}
+"""The files of each form, in the order in which they enter the identity."""
+
+_CMDLINE_LIMIT: Final = 64 * 1024
+
+
+class ImageError(InfrakitError):
+    """An image's files cannot be used. Each complaint's path is the part that it is about: `kernel`, `disk`, ..."""
+
+    def __init__(self, name: str, complaints: Sequence[Complaint]) -> None:
+        super().__init__(f"image {name!r}: " + "; ".join(complaint.message for complaint in complaints))
+        self.complaints = tuple(complaints)
+
+
+def read_image(
+    name: str, form: ImageForm, paths: Mapping[str, Path], *, reference: str = "", disk_format: str = "raw"
+) -> Image:
+    """Read an image's files, each once, and return the image. ImageError with everything that is wrong with them.
+
+    `paths` maps each part of `PARTS[form]` to its file.
+    """
+    files: dict[str, ImageFile] = {}
+    complaints: list[Complaint] = []
+    for part in PARTS[form]:
+        try:
+            files[part] = _read(part, paths[part])
+        except _Unusable as exc:
+            complaints.append(Complaint((part,), str(exc)))
+    if complaints:
+        raise ImageError(name, complaints)
+    lines = "".join(f"{line}\n" for line in _identity_lines(form, files, reference, disk_format))
+    identity = hashlib.sha256(lines.encode()).hexdigest()
+    return Image(name, identity, form, files, disk_format, reference)
+
+
+class _Unusable(Exception):
+    """Why one file is no part of an image."""
+
+
+def _identity_lines(
+    form: ImageForm, files: Mapping[str, ImageFile], reference: str, disk_format: str
+) -> Iterator[str]:
+    match form:
+        case ImageForm.KERNEL:
+            for part, file in files.items():
+                yield f"{part} {file.sha256}"
+        case ImageForm.DISK:
+            yield f"disk {disk_format} {files['disk'].sha256}"
+        case ImageForm.REFERENCE:
+            yield f"reference {reference}"
+
+
+def _read(part: str, path: Path) -> ImageFile:
+    try:
+        if path.exists() and not path.is_file():
+            raise _Unusable(f"{path} is {'a directory' if path.is_dir() else 'a device or pipe'}, not a file")
+        with path.open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+            size = file.tell()
+            if part == "cmdline" and size <= _CMDLINE_LIMIT:
+                file.seek(0)
+                _check_cmdline(path, file.read(_CMDLINE_LIMIT))
+    except FileNotFoundError as exc:
+        raise _Unusable(f"{path} does not exist (has the image been built?)") from exc
+    except (OSError, ValueError) as exc:  # ValueError: the name holds a NUL
+        raise _Unusable(f"{path} cannot be read: {getattr(exc, 'strerror', None) or exc}") from exc
+    if size == 0:
+        raise _Unusable(f"{path} is empty: a `linuxkit build` that fails leaves such a file; build the image again")
+    if part == "cmdline" and size > _CMDLINE_LIMIT:
+        raise _Unusable(f"{path} is no kernel command line: {size} bytes")
+    return ImageFile(os.path.abspath(path), sha256, size)
+
+
+def _check_cmdline(path: Path, content: bytes) -> None:
+    try:
+        text = content.decode()
+    except UnicodeDecodeError as exc:
+        raise _Unusable(f"{path} is no kernel command line: it is not text (byte {exc.start + 1})") from exc
+    if "\0" in text or len(text.strip("\n").splitlines()) > 1:
+        raise _Unusable(f"{path} is no kernel command line: it must be a single line of text")
