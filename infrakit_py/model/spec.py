@@ -64,11 +64,11 @@ class ProviderSpec:
 
 @dataclass(frozen=True, slots=True)
 class FlavorSpec:
-    """What makes the members special. `tags` are the user's own; `options` are the flavor plugin's."""
+    """What makes the members special. `tags` are the user's own; `options` are the flavor plugin's, and secret."""
 
     kind: str = "vanilla"
     tags: Mapping[str, str] = field(default_factory=dict)
-    options: Mapping[str, Json] = field(default_factory=dict)
+    options: Mapping[str, Json] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

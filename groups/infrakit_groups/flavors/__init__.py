@@ -1,0 +1,1 @@
+"""Flavors: what makes the members of a group special."""
