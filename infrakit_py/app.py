@@ -1,0 +1,257 @@
+"""The composition root: the only place that builds objects. Commands ask it; it decides nothing itself."""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Event as Flag
+from typing import Final
+
+from infrakit_py.clock import Clock, SystemClock
+from infrakit_py.engine.cluster import Cluster, Group, want, want_nothing
+from infrakit_py.engine.converge import Settlement, converge
+from infrakit_py.engine.engine import Engine
+from infrakit_py.engine.events import Event, EventKind, Listener
+from infrakit_py.engine.execute import Executor
+from infrakit_py.engine.forecast import Forecast, forecast
+from infrakit_py.engine.health import HealthMonitor
+from infrakit_py.engine.observe import Observer
+from infrakit_py.engine.reconcile import Reconciler
+from infrakit_py.engine.runner import Runner, ThreadRunner
+from infrakit_py.errors import ProviderError, UsageError
+from infrakit_py.images.identity import read_image
+from infrakit_py.loading import load
+from infrakit_py.model.fingerprint import spec_digest
+from infrakit_py.model.instance import InstanceState
+from infrakit_py.model.plan import GroupPlan
+from infrakit_py.model.spec import ClusterSpec, GroupSpec
+from infrakit_py.plugins import InstalledPlugins
+from infrakit_py.spi.flavor import Flavor
+from infrakit_py.spi.provider import Leftover, Provider, ProviderContext
+from infrakit_py.spi.store import Store
+from infrakit_py.stores.memory import MemoryStore
+from infrakit_py.stores.sqlite import SqliteStore, state_directory
+
+DEFAULT_PARALLELISM: Final = 10
+POLL_SECONDS: Final = 1.0
+_POLICY: Final = "rolling"
+
+
+@dataclass(slots=True)
+class Workbench:
+    """One cluster with its providers opened: look at it, plan it, change it."""
+
+    spec: ClusterSpec
+    cluster: Cluster
+    observer: Observer
+    monitor: HealthMonitor
+    runner: Runner
+    clock: Clock
+    store: Store
+
+    def look(self) -> Mapping[str, GroupPlan]:
+        """Observe and decide once for every group, after its machines' health is known. Touch nothing."""
+        reconciler = self._reconciler(_unheard)
+        plans = self._decide_all(reconciler)
+        deadline = self.clock.now() + self._longest_verdict_seconds()
+        while self.clock.now() < deadline and not self._health_is_known(plans):
+            self.clock.sleep(min(self._shortest_interval_seconds(), 1.0))
+            plans = self._decide_all(reconciler)
+        return plans
+
+    def plan(self) -> tuple[Forecast, ...]:
+        """Forecast every group. Touch nothing."""
+        self.look()
+        forecasts = []
+        for group in self.cluster.groups.values():
+            observation = self.observer.observe(group, after_turn=0, max_age_seconds=POLL_SECONDS)
+            forecasts.append(forecast(group.policy, group.desired, observation.snapshot, self.clock.now()))
+        return tuple(forecasts)
+
+    def engine(self, listener: Listener) -> Engine:
+        """Make the engine that brings the cluster to what is wanted, woken by the providers' events."""
+        engine = Engine(
+            self.cluster, self._reconciler(listener), self.runner, self.clock, listener, poll_seconds=POLL_SECONDS
+        )
+        for provider in self.cluster.providers.values():
+            provider.watch(engine.wake)
+        return engine
+
+    def converge(self, engine: Engine, *, timeout_seconds: float, stop: Flag) -> Settlement:
+        return converge(engine, self.clock, timeout_seconds=timeout_seconds, stop=stop)
+
+    def leftovers(self, groups: Sequence[str], *, keep_data: bool) -> Mapping[str, Sequence[Leftover]]:
+        """Return, by provider, what would remain of these groups, or of the whole cluster where none is named."""
+        found: dict[str, Sequence[Leftover]] = {}
+        for name, provider in self.cluster.providers.items():
+            found[name] = [
+                leftover
+                for leftover in provider.leftovers(self.cluster.name)
+                if not (keep_data and leftover.holds_data) and (not groups or leftover.group in groups)
+            ]
+        return found
+
+    def sweep(self, groups: Sequence[str], *, keep_data: bool, listener: Listener) -> tuple[ProviderError, ...]:
+        """Delete what remains of a destroyed cluster, and return what could not be deleted."""
+        errors: list[ProviderError] = []
+        for name, leftovers in self.leftovers(groups, keep_data=keep_data).items():
+            if not leftovers:
+                continue
+            outcomes = self.cluster.providers[name].sweep(self.cluster.name, leftovers)
+            for leftover, outcome in zip(leftovers, outcomes, strict=True):
+                if outcome.error is not None:
+                    errors.append(outcome.error)
+                    continue
+                text = f"{leftover.kind} {leftover.name}"
+                listener(Event(self.clock.now(), EventKind.SWEPT, leftover.group or "-", text))
+        return tuple(errors)
+
+    def _reconciler(self, listener: Listener) -> Reconciler:
+        executor = Executor(self.cluster, self.store, self.runner, self.clock, listener)
+        return Reconciler(self.observer, executor, self.clock)
+
+    def _decide_all(self, reconciler: Reconciler) -> Mapping[str, GroupPlan]:
+        return {
+            name: reconciler.decide(group, after_turn=0, max_age_seconds=0.0)[0]
+            for name, group in self.cluster.groups.items()
+        }
+
+    def _health_is_known(self, plans: Mapping[str, GroupPlan]) -> bool:
+        running = [
+            a.member.id
+            for plan in plans.values()
+            for a in plan.members
+            if a.member.instance.state is InstanceState.RUNNING
+        ]
+        return self.monitor.is_settled(running)
+
+    def _longest_verdict_seconds(self) -> float:
+        checks = [g.spec.health for g in self.cluster.groups.values() if g.spec is not None]
+        return max(
+            (
+                (c.interval_seconds + c.timeout_seconds) * max(c.healthy_after, c.unhealthy_after)
+                for c in checks
+                if c.tcp is not None
+            ),
+            default=0.0,
+        )
+
+    def _shortest_interval_seconds(self) -> float:
+        checks = [g.spec.health for g in self.cluster.groups.values() if g.spec is not None]
+        return min((c.interval_seconds for c in checks), default=1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class App:
+    """What all commands share. `environment` is read for `${env:...}` and for where state lives."""
+
+    environment: Mapping[str, str] = field(default_factory=lambda: os.environ)
+    clock: Clock = field(default_factory=SystemClock)
+    plugins: InstalledPlugins = field(default_factory=InstalledPlugins)
+
+    def load(self, paths: Sequence[Path]) -> tuple[ClusterSpec, ...]:
+        """Read and validate specs. SpecError with every mistake; nothing has been touched."""
+        return load(paths, self.plugins, self.environment, read_image)
+
+    @contextmanager
+    def store(self) -> Iterator[Store]:
+        store = SqliteStore(state_directory(self.environment))
+        try:
+            yield store
+        finally:
+            store.close()
+
+    @contextmanager
+    def workbench(
+        self,
+        spec: ClusterSpec,
+        store: Store | None = None,
+        *,
+        only: Sequence[str] = (),
+        parallelism: int = DEFAULT_PARALLELISM,
+        allow_mass_destroy: bool = False,
+        destroy: bool = False,
+    ) -> Iterator[Workbench]:
+        """Open a cluster's providers.
+
+        `only` names the groups to work on; `destroy` wants nothing to remain of them. `store` is None for
+        commands that only look: what is remembered is then read and never written.
+        """
+        with ExitStack() as stack:
+            providers = {name: self._open(spec, name, stack) for name in spec.providers}
+            runner = ThreadRunner(parallelism)
+            stack.callback(runner.close)
+            monitor = HealthMonitor(self.clock, runner)
+            revision = store.revision(spec.name, spec_digest(spec), self.clock.now()) if store is not None else 0
+            store = store if store is not None else self._remembered(spec.name)
+            bare = Cluster(spec.name, revision, providers, {}, {})
+            seen = Observer(bare, store, monitor, self.clock).groups_seen()
+            groups = self._groups(spec, seen, only, allow_mass_destroy=allow_mass_destroy, destroy=destroy)
+            cluster = Cluster(spec.name, revision, providers, groups, _order(spec, groups, downwards=destroy))
+            observer = Observer(cluster, store, monitor, self.clock)
+            yield Workbench(spec, cluster, observer, monitor, runner, self.clock, store)
+
+    def _remembered(self, cluster: str) -> Store:
+        """Return a copy of what is remembered of a cluster, to read and to forget."""
+        copy = MemoryStore()
+        directory = state_directory(self.environment)
+        if SqliteStore.exists(directory):
+            with self.store() as store:
+                copy.record(store.intents(cluster))
+        return copy
+
+    def _open(self, spec: ClusterSpec, name: str, stack: ExitStack) -> Provider:
+        declared = spec.providers[name]
+        context = ProviderContext(self.clock, Path(spec.source).parent)
+        try:
+            provider = self.plugins.provider(declared.plugin).open(declared.settings, context)
+        except ProviderError as exc:
+            raise type(exc)(f"provider {name}: {exc}", hint=exc.hint) from exc
+        stack.callback(provider.close)
+        return provider
+
+    def _groups(
+        self,
+        spec: ClusterSpec,
+        seen: frozenset[str],
+        only: Sequence[str],
+        *,
+        allow_mass_destroy: bool,
+        destroy: bool,
+    ) -> Mapping[str, Group]:
+        policy = self.plugins.policy(_POLICY)
+        known = [*spec.groups, *sorted(seen - spec.groups.keys())]
+        for name in only:
+            if name not in known:
+                raise UsageError(f"no group {name!r} in cluster {spec.name} (there are {', '.join(known) or 'none'})")
+        groups: dict[str, Group] = {}
+        for name in only or known:
+            declared = spec.groups.get(name)
+            if declared is None or destroy:
+                desired = want_nothing(spec.name, name, allow_mass_destroy=allow_mass_destroy or destroy)
+                groups[name] = Group(desired, policy)
+            else:
+                flavor = self._flavor(spec, declared)
+                desired = want(spec, declared, flavor, allow_mass_destroy=allow_mass_destroy)
+                groups[name] = Group(desired, policy, declared, flavor)
+        return groups
+
+    def _flavor(self, spec: ClusterSpec, group: GroupSpec) -> Flavor:
+        plugin = self.plugins.flavor(group.flavor.kind)
+        return plugin.open(group.flavor.options, cluster=spec.name, group=group.name)
+
+
+def _unheard(event: Event) -> None:
+    """Looking tells nobody anything."""
+
+
+def _order(spec: ClusterSpec, groups: Mapping[str, Group], *, downwards: bool) -> Mapping[str, tuple[str, ...]]:
+    """Return which groups each has to wait for: those it depends on, or, going down, those that depend on it."""
+    after: dict[str, tuple[str, ...]] = {}
+    for name in groups:
+        if downwards:
+            after[name] = tuple(g.name for g in spec.groups.values() if name in g.depends_on and g.name in groups)
+        elif name in spec.groups:
+            after[name] = tuple(other for other in spec.groups[name].depends_on if other in groups)
+    return after

@@ -1,0 +1,88 @@
+"""`infra destroy`."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import click
+
+from infrakit_py.cli import options
+from infrakit_py.errors import ProviderError, UsageError
+from infrakit_py.model.plan import GroupPlan
+from infrakit_py.spi.provider import Leftover
+
+
+@click.command()
+@options.files
+@options.groups
+@options.as_json
+@click.option("--keep-data", is_flag=True, help="Keep the data disks of named members.")
+@options.changing
+@options.debug
+def destroy(
+    positional: tuple[Path, ...],
+    named: tuple[Path, ...],
+    only: tuple[str, ...],
+    as_json: bool,
+    keep_data: bool,
+    auto_approve: bool,
+    timeout: float,
+    parallelism: int,
+) -> int:
+    """Destroy clusters, or some of their groups, with their data disks and the images that nobody uses any more."""
+    from infrakit_py.app import App
+    from infrakit_py.cli.changing import approve, carry_out, progress, report
+    from infrakit_py.engine.converge import End
+
+    app = App()
+    worst = 0
+    specs = app.load(options.chosen(positional, named))
+    for spec in specs:
+        kept = [g.name for g in spec.groups.values() if g.prevent_destroy and (not only or g.name in only)]
+        if kept:
+            raise UsageError(
+                f"cluster {spec.name}: {', '.join(kept)} must not be destroyed",
+                hint="set prevent_destroy: false in the file first",
+            )
+    with app.store() as store:
+        for spec in specs:
+            with (
+                store.exclusive(spec.name),
+                app.workbench(spec, store, only=only, parallelism=parallelism, destroy=True) as bench,
+            ):
+                plans = bench.look()
+                leftovers = bench.leftovers(only, keep_data=keep_data)
+                if not as_json:
+                    click.echo(_what_goes(spec.name, plans, leftovers))
+                if _anything(plans, leftovers) and not approve("Destroy all of this?", auto_approve=auto_approve):
+                    raise click.Abort
+                with progress(as_json=as_json) as shown:
+                    settlement = carry_out(bench, shown, timeout_seconds=timeout)
+                    errors: tuple[ProviderError, ...] = ()
+                    if settlement.end is End.CONVERGED:
+                        errors = bench.sweep(only, keep_data=keep_data, listener=shown.tell)
+            code = report(spec.name, settlement, as_json=as_json)
+            for error in errors:
+                click.echo(f"could not be deleted: {error}", err=True)
+                code = max(code, 1)
+            if code > 1:
+                return code
+            worst = max(worst, code)
+    return worst
+
+
+def _anything(plans: Mapping[str, GroupPlan], leftovers: Mapping[str, Sequence[Leftover]]) -> bool:
+    return any(plan.members for plan in plans.values()) or any(leftovers.values())
+
+
+def _what_goes(cluster: str, plans: Mapping[str, GroupPlan], leftovers: Mapping[str, Sequence[Leftover]]) -> str:
+    lines = [click.style(f"Cluster {cluster}", bold=True)]
+    for name, plan in plans.items():
+        lines.append(f"  group {name}: {len(plan.members)} machines")
+        lines += [click.style(f"    - destroy  {a.member.name}", fg="red") + f"  {a.member.id}" for a in plan.members]
+    for provider, found in leftovers.items():
+        for leftover in found:
+            data = click.style("  its data is lost", fg="red") if leftover.holds_data else ""
+            lines.append(f"    - delete   {leftover.kind} {leftover.name} on {provider}{data}")
+    if not _anything(plans, leftovers):
+        lines.append("  nothing there")
+    return "\n".join(lines)

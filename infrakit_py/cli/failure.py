@@ -1,0 +1,67 @@
+"""How errors reach people: one line each, a hint, an exit code; a traceback only with --debug."""
+
+import json
+import os
+import sys
+from typing import Final
+
+import click
+
+from infrakit_py.errors import InfrakitError, SpecError
+
+USAGE: Final = 64
+INTERRUPTED: Final = 130
+_DEBUG_VARIABLE: Final = "INFRAKIT_DEBUG"
+
+
+def run(command: click.Command) -> int:
+    """Run a command and return its exit code."""
+    try:
+        result = command.main(prog_name="infra", standalone_mode=False)
+    except click.exceptions.Exit as exc:
+        return exc.exit_code
+    except click.ClickException as exc:
+        exc.show()
+        return USAGE
+    except click.Abort:
+        click.echo("aborted; nothing more is done", err=True)
+        return INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except InfrakitError as exc:
+        if _wants_traceback():
+            raise
+        show(exc, as_json="--json" in sys.argv)
+        return exc.exit_code
+    return result if isinstance(result, int) else 0
+
+
+def show(error: InfrakitError, *, as_json: bool = False) -> None:
+    """Print an error for people to standard error, or as JSON to standard output for programs."""
+    if as_json:
+        click.echo(json.dumps(_as_json(error), ensure_ascii=False))
+        return
+    if isinstance(error, SpecError):
+        for problem in error.problems:
+            click.echo(str(problem), err=True)
+        count = len(error.problems)
+        click.echo(click.style(f"{count} mistake{'s' * (count != 1)}; nothing was touched", fg="red"), err=True)
+        return
+    click.echo(f"{click.style('error', fg='red')}: {error}", err=True)
+    if error.hint:
+        click.echo(f"hint: {error.hint}", err=True)
+
+
+def _as_json(error: InfrakitError) -> dict[str, object]:
+    if isinstance(error, SpecError):
+        return {
+            "errors": [
+                {"file": p.file, "line": p.line, "column": p.column, "message": p.message} for p in error.problems
+            ]
+        }
+    return {"errors": [{"message": str(error), "hint": error.hint}]}
+
+
+def _wants_traceback() -> bool:
+    return "--debug" in sys.argv or bool(os.environ.get(_DEBUG_VARIABLE))

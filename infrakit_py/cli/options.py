@@ -1,0 +1,111 @@
+"""Options that several commands share, and what they mean."""
+
+import logging
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import click
+
+from infrakit_py.model.quantities import parse_duration
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_DEFAULT_FILE: Final = Path("cluster.yml")
+
+
+class Duration(click.ParamType[float]):
+    """An option's duration, in seconds."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        if isinstance(value, float):
+            return value
+        try:
+            return parse_duration(str(value))
+        except ValueError as exc:
+            self.fail(str(exc), param, ctx)
+
+
+def files(command: F) -> F:
+    """Take spec files by position and by -f."""
+    path = click.Path(path_type=Path, allow_dash=True)
+    command = click.option("-f", "--file", "named", type=path, multiple=True, help="Cluster file or directory.")(
+        command
+    )
+    return click.argument("positional", metavar="[FILE]...", type=path, nargs=-1)(command)
+
+
+def chosen(positional: tuple[Path, ...], named: tuple[Path, ...]) -> tuple[Path, ...]:
+    """Return the files to read: those given, else ./cluster.yml."""
+    if paths := (*positional, *named):
+        return paths
+    if _DEFAULT_FILE.exists():
+        return (_DEFAULT_FILE,)
+    raise click.UsageError("no cluster file given, and there is no ./cluster.yml")
+
+
+groups = click.option(
+    "--group", "-g", "only", multiple=True, metavar="NAME", help="Only this group; may be repeated."
+)
+as_json = click.option("--json", "as_json", is_flag=True, help="Write JSON for programs.")
+
+
+def debug(command: F) -> F:
+    """Take --debug: log why things are done or not, and show tracebacks."""
+
+    def configure(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+        del ctx, param
+        configure_logging(logging.DEBUG if value else logging.CRITICAL)
+
+    return click.option(
+        "--debug",
+        is_flag=True,
+        expose_value=False,
+        is_eager=True,
+        callback=configure,
+        help="Log to standard error, and show tracebacks.",
+    )(command)
+
+
+def configure_logging(level: int) -> None:
+    """Send structlog's events of at least `level` to standard error, one line each."""
+    import structlog
+
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso"),
+            structlog.processors.format_exc_info,
+            structlog.processors.LogfmtRenderer(key_order=["timestamp", "level", "event"]),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+
+
+def changing(command: F) -> F:
+    """Take the options of commands that change the world."""
+    for option in (
+        click.option("--auto-approve", is_flag=True, help="Do not ask. Without a terminal, this is required."),
+        click.option(
+            "--timeout",
+            type=Duration(),
+            default="30m",
+            show_default=True,
+            help="Give up after this long; what was done stays done.",
+        ),
+        click.option(
+            "--parallelism",
+            type=click.IntRange(1, 256),
+            default=10,
+            show_default=True,
+            help="Calls to providers at once.",
+        ),
+    ):
+        command = option(command)
+    return command

@@ -1,0 +1,50 @@
+"""`infra plan`."""
+
+import json
+from pathlib import Path
+
+import click
+
+from infrakit_py.cli import options
+
+CHANGES = 2
+
+
+@click.command()
+@options.files
+@options.groups
+@options.as_json
+@click.option("--detailed-exitcode", is_flag=True, help="Exit with 2 where something would change.")
+@click.option("--full", is_flag=True, help="Show every action of every wave.")
+@click.option("--allow-mass-destroy", is_flag=True, help="Plan as if losing most of a group were meant.")
+@options.debug
+def plan(
+    positional: tuple[Path, ...],
+    named: tuple[Path, ...],
+    only: tuple[str, ...],
+    as_json: bool,
+    detailed_exitcode: bool,
+    full: bool,
+    allow_mass_destroy: bool,
+) -> int:
+    """Show what apply would do, wave by wave, and touch nothing."""
+    from infrakit_py.app import App
+    from infrakit_py.render.plan import has_changes, plan_json, plan_text
+
+    app = App()
+    changes = blocked = False
+    documents = []
+    for spec in app.load(options.chosen(positional, named)):
+        with app.workbench(spec, only=only, allow_mass_destroy=allow_mass_destroy) as bench:
+            forecasts = bench.plan()
+        changes = changes or has_changes(forecasts)
+        blocked = blocked or any(forecast.block is not None for forecast in forecasts)
+        if as_json:
+            documents.append(plan_json(spec, forecasts))
+        else:
+            click.echo(plan_text(spec, forecasts, full=full))
+    if as_json:
+        click.echo(json.dumps({"clusters": documents, "changes": changes}, indent=2, ensure_ascii=False))
+    if blocked:
+        return 1
+    return CHANGES if changes and detailed_exitcode else 0

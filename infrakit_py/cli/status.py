@@ -1,0 +1,31 @@
+"""`infra status`."""
+
+import json
+from pathlib import Path
+
+import click
+
+from infrakit_py.cli import options
+
+
+@click.command()
+@options.files
+@options.groups
+@options.as_json
+@options.debug
+def status(positional: tuple[Path, ...], named: tuple[Path, ...], only: tuple[str, ...], as_json: bool) -> None:
+    """Show the machines that exist, how they are, and what is still to be done."""
+    from infrakit_py.app import App
+    from infrakit_py.render.status import status_json, status_text
+
+    app = App()
+    documents = []
+    for number, spec in enumerate(app.load(options.chosen(positional, named))):
+        with app.workbench(spec, only=only) as bench:
+            plans = bench.look()
+        if as_json:
+            documents.append(status_json(spec, plans))
+        else:
+            click.echo(("\n" if number else "") + status_text(spec, plans, app.clock.now()))
+    if as_json:
+        click.echo(json.dumps({"clusters": documents}, indent=2, ensure_ascii=False))

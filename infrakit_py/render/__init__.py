@@ -1,0 +1,1 @@
+"""Plans, status and progress, for people as text and for programs as JSON."""

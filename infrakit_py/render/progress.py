@@ -1,0 +1,127 @@
+"""Progress of a long operation: live on a terminal, a line an event elsewhere, JSON lines on request."""
+
+import json
+from collections import deque
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from datetime import UTC, datetime
+from threading import Lock
+from types import TracebackType
+from typing import TYPE_CHECKING, Final, Protocol, Self
+
+import click
+
+from infrakit_py.engine.engine import GroupStatus, Phase
+from infrakit_py.engine.events import Event, EventKind
+from infrakit_py.render.plan import left_to_do
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+_COLOURS: Final = {
+    EventKind.CREATED: "green",
+    EventKind.READY: "green",
+    EventKind.CONVERGED: "green",
+    EventKind.DESTROYED: "yellow",
+    EventKind.RETRY: "yellow",
+    EventKind.BLOCKED: "red",
+    EventKind.FAILED: "red",
+}
+_REFRESHES_A_SECOND: Final = 4
+_ROWS: Final = 40
+
+Statuses = Callable[[], Mapping[str, GroupStatus]]
+
+
+class Progress(AbstractContextManager["Progress"], Protocol):
+    """Shows events as they come. `tell` may be called from any thread."""
+
+    def tell(self, event: Event) -> None: ...
+
+    def follow(self, statuses: Statuses) -> None:
+        """Show these statuses as long as the context is open, where that is possible."""
+        ...
+
+
+class LineProgress:
+    """One line an event."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+
+    def tell(self, event: Event) -> None:
+        with self._lock:
+            click.echo(line(event))
+
+    def follow(self, statuses: Statuses) -> None:
+        pass
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
+        pass
+
+
+class JsonProgress(LineProgress):
+    """One JSON object a line."""
+
+    def tell(self, event: Event) -> None:
+        at = datetime.fromtimestamp(event.at, UTC).isoformat(timespec="milliseconds")
+        fields = {"at": at, "event": event.kind.value, "group": event.group, "text": event.text, **event.fields}
+        with self._lock:
+            click.echo(json.dumps(fields, ensure_ascii=False))
+
+
+class LiveProgress:
+    """Events scroll by; below them stands a table of the groups, refreshed a few times a second."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.live import Live
+
+        self._statuses: Statuses = dict
+        self._pending: deque[str] = deque()
+        self._console = Console(highlight=False)
+        self._live = Live(
+            console=self._console,
+            refresh_per_second=_REFRESHES_A_SECOND,
+            get_renderable=self._table,
+            transient=True,
+        )
+
+    def tell(self, event: Event) -> None:
+        from rich.text import Text
+
+        self._console.print(Text.from_ansi(line(event)))
+
+    def follow(self, statuses: Statuses) -> None:
+        self._statuses = statuses
+
+    def __enter__(self) -> Self:
+        self._live.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
+        self._live.stop()
+
+    def _table(self) -> "Table":
+        from rich.table import Table
+
+        table = Table.grid(padding=(0, 2))
+        statuses = self._statuses()
+        for name, status in list(statuses.items())[:_ROWS]:
+            state = left_to_do(status.plan) if status.plan is not None else ""
+            colour = {Phase.CONVERGED: "green", Phase.FAILED: "red", Phase.BLOCKED: "red"}.get(status.phase, "yellow")
+            table.add_row(name, f"[{colour}]{status.phase.value}[/]", state, status.reason[:100])
+        if len(statuses) > _ROWS:
+            table.add_row(f"… {len(statuses) - _ROWS} more groups")
+        return table
+
+
+def line(event: Event) -> str:
+    """Write an event as one line."""
+    at = datetime.fromtimestamp(event.at).astimezone().strftime("%H:%M:%S")
+    kind = event.kind.value.ljust(10)
+    colour = _COLOURS.get(event.kind)
+    return f"{at}  {event.group:<12} {click.style(kind, fg=colour) if colour else kind} {event.text}"
