@@ -10,6 +10,10 @@ from tests.hosts.private_libvirtd import HostError, PrivateLibvirtd, missing_req
 
 def main() -> int:
     options = _parser().parse_args()
+    if options.command == "check":
+        missing = missing_requirements()
+        print("; ".join(missing))
+        return 1 if missing else 0
     try:
         host = PrivateLibvirtd(options.dir, getattr(options, "name", None))
         return _do(options, host)
@@ -21,6 +25,7 @@ def main() -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.hosts", description="A private libvirtd for tests.")
     commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("check", help="say what this machine lacks for one, if anything")
     for name, purpose in (
         ("up", "start it, empty, and print its URI"),
         ("down", "stop it and all that runs in its namespace"),
