@@ -25,7 +25,8 @@ class ProvisionRequest:
     `tags` are complete and go into the creating call itself: a machine without them would be lost by a crash.
     `token` (a UUID, also among the tags) makes the request idempotent. `name` is a host name, unique in its
     group. `machine` is what the user wrote, valid by the plugin's `machine` model. A machine with a `data_key`
-    finds the data disk of its predecessor of that key, if it asks for one at all.
+    finds the data disk of its predecessor of that cluster, group and key, if it asks for one at all; while
+    that predecessor still holds it, the request ends in Transient.
     """
 
     token: str
@@ -103,7 +104,8 @@ class Provider(Protocol):
     def lookup(self, instance_ids: Sequence[InstanceId]) -> Mapping[InstanceId, Instance | None]:
         """Ask for instances by id, past any lag of listings.
 
-        None means gone for certain; an id that is missing from the answer means: cannot tell.
+        None means gone for certain, or never there; an id that is missing from the answer means: cannot
+        tell. Whose an instance is does not matter here.
         """
         ...
 
@@ -111,8 +113,10 @@ class Provider(Protocol):
         """Begin to boot machines and return once they are accepted, one outcome a request, in order.
 
         The same token again gives the same instance (also from several processes at once, and finishing
-        what a crash cut short), TokenMismatch where its parameters differ and the provider minds, or
-        TokenSpent where that instance is gone and the provider remembers. One request's failure never
+        what a crash cut short), TokenMismatch where its parameters (machine, image, user data) differ and
+        the provider minds, or TokenSpent where that instance is gone and the provider remembers; while it is
+        LEAVING it still is that instance. Calls at once with one token may end in a retryable error, never in
+        two instances. One request's failure never
         spoils another's. Nothing untagged is ever left behind, however the process ends.
         """
         ...
@@ -120,13 +124,13 @@ class Provider(Protocol):
     def destroy(self, requests: Sequence[DestroyRequest]) -> Sequence[Outcome]:
         """Destroy machines and all that is theirs alone, but not their data disks.
 
-        The ownership tags are checked just before: NotOurs otherwise. An instance that is gone already is a
-        success. One request's failure never spoils another's.
+        The ownership tags are checked just before: NotOurs otherwise. An instance that is gone already, or
+        was never there, is a success. One request's failure never spoils another's.
         """
         ...
 
     def tag(self, requests: Sequence[TagRequest]) -> Sequence[Outcome]:
-        """Set and remove tags. Idempotent. NotOurs for an instance of somebody else's."""
+        """Set and remove tags. Idempotent. NotOurs for somebody else's instance, ProviderError for none."""
         ...
 
     def published(self, images: Sequence[Image]) -> frozenset[str]:
