@@ -1,0 +1,96 @@
+"""Names of domains and volumes, and MAC addresses. Pure.
+
+Names are the ownership of everything that is not a domain: volumes carry no tags, so their names say whose they
+are. The names of clusters, groups and slots hold no dots, so each can be taken apart again.
+"""
+
+import re
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Final
+
+from infrakit_py.errors import ProviderError
+from infrakit_py.model.spec import Image
+
+ROOT: Final = "root.qcow2"
+SEED: Final = "seed.iso"
+CONSOLE: Final = "console.log"
+DATA: Final = "data.qcow2"
+IMAGE_PREFIX: Final = "infrakit-image-"
+IMAGE_COMPLETE: Final = "ok"
+"""Suffix of the empty volume that is made once all files of an image are there, and removed first."""
+
+_PART: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+_VOLUME: Final = re.compile(
+    r"infrakit\.(?P<cluster>[^.]+)\.(?P<group>[^.]+)\.(?P<member>[^.]+)\."
+    rf"(?P<part>{re.escape(ROOT)}|{re.escape(SEED)}|{re.escape(CONSOLE)}(?:\.\d+)?|{re.escape(DATA)})"
+)
+_IMAGE_VOLUME: Final = re.compile(rf"(?P<base>{IMAGE_PREFIX}[0-9a-f]{{24}})\.(?P<part>kernel|initrd|raw|qcow2|ok)")
+
+
+def domain_name(cluster: str, group: str, slot: str) -> str:
+    """Return the one domain name of a slot: libvirt refuses a second domain of that name."""
+    for part in (cluster, group, slot):
+        if not _PART.fullmatch(part):
+            raise ProviderError(f"libvirt: {part!r} cannot be part of a domain's name")
+    return f"{cluster}.{group}.{slot}"
+
+
+def own_volume(domain: str, part: str) -> str:
+    """Return the name of a volume that lives and dies with its domain."""
+    return f"infrakit.{domain}.{part}"
+
+
+def data_volume(cluster: str, group: str, data_key: str) -> str:
+    """Return the name of the disk that outlives the machines of a named member."""
+    return f"infrakit.{domain_name(cluster, group, data_key)}.{DATA}"
+
+
+@dataclass(frozen=True, slots=True)
+class MemberVolume:
+    """What a volume's name says. `member` is a slot, or a data key where the volume `holds_data`."""
+
+    cluster: str
+    group: str
+    member: str
+    part: str
+
+    @property
+    def holds_data(self) -> bool:
+        return self.part == DATA
+
+    @property
+    def domain(self) -> str:
+        return f"{self.cluster}.{self.group}.{self.member}"
+
+
+def parse_volume(name: str) -> MemberVolume | None:
+    """Take the name of a member's volume apart; None for any other volume."""
+    match = _VOLUME.fullmatch(name)
+    return MemberVolume(**match.groupdict()) if match else None
+
+
+def belongs_to_domain(volume: str, domain: str) -> bool:
+    """Tell whether a volume dies with the domain. Its data disk never does."""
+    parsed = parse_volume(volume)
+    return parsed is not None and parsed.domain == domain and not parsed.holds_data
+
+
+def image_base(image: Image) -> str:
+    """Return the name that all volumes of an image begin with."""
+    return f"{IMAGE_PREFIX}{image.identity[:24]}"
+
+
+def parse_image_volume(name: str) -> str | None:
+    """Return the image that a volume belongs to; None for any other volume."""
+    match = _IMAGE_VOLUME.fullmatch(name)
+    return match["base"] if match else None
+
+
+def mac_address(domain: str) -> str:
+    """Return the slot's MAC address: the same for every machine that ever takes the slot, so that DHCP knows it.
+
+    The first octet is that of QEMU's own addresses, locally administered and unicast; 40 bits come from the name.
+    """
+    digest = sha256(domain.encode()).digest()
+    return ":".join(f"{octet:02x}" for octet in (0x52, *digest[:5]))

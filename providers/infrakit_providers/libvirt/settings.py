@@ -1,0 +1,85 @@
+"""What a user may write for libvirt: its settings, a group's `machine` mapping, and what is wrong with it."""
+
+from collections.abc import Iterable
+from typing import Annotated, Final, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+
+from infrakit_py.model.quantities import format_size, parse_size
+from infrakit_py.model.spec import Image, ImageForm
+from infrakit_py.spi.complaint import Complaint
+from infrakit_py.spi.provider import MachineReview
+
+MIB: Final = 2**20
+DISK_FORMATS: Final = ("raw", "qcow2")
+
+
+def _size(written: object) -> int:
+    if isinstance(written, str):
+        return parse_size(written)
+    raise ValueError(f"not a size: {written!r} (write it with its unit: 192MiB, 2GiB or 10GB)")
+
+
+Size = Annotated[int, BeforeValidator(_size, json_schema_input_type=str)]
+ObjectName = Annotated[
+    str, StringConstraints(pattern=r"^[^/\s\x00-\x1f](?:[^/\x00-\x1f]*[^/\s\x00-\x1f])?$", max_length=200)
+]
+Uri = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9]*(\+[a-z0-9]+)?://\S*$")]
+
+
+class Settings(BaseModel):
+    """One hypervisor, reached over a libvirt URI.
+
+    `virt_type` is a setting and never guessed: a `/dev/kvm` that opens need not work. `test` is for libvirt's own
+    test driver, which boots nothing.
+    """
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    uri: Uri = "qemu:///system"
+    virt_type: Literal["kvm", "qemu", "test"] = "kvm"
+    pool: ObjectName = "default"
+    parallel_calls: int = Field(default=4, ge=1, le=16)
+    open_timeout_seconds: float = Field(default=30.0, gt=0, le=600)
+
+
+class Machine(BaseModel):
+    """One machine's shape. Sizes are bytes once validated.
+
+    `root_disk` is an empty scratch disk for an image that boots from its kernel, and the size to grow to for an
+    image that is a disk.
+    """
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    vcpus: int = Field(default=1, ge=1, le=512)
+    memory: Size = Field(default=512 * MIB, ge=16 * MIB)
+    network: ObjectName = "default"
+    root_disk: Size | None = Field(default=None, ge=MIB)
+    data_disk: Size | None = Field(default=None, ge=MIB)
+
+
+def complaints(review: MachineReview) -> Iterable[Complaint]:
+    """Find the mistakes that the models cannot see."""
+    machine = Machine.model_validate(review.machine)
+    if machine.data_disk is not None and not review.named:
+        yield Complaint(
+            ("data_disk",), "only members with logical_ids keep a data disk; a group with a size has none"
+        )
+    if review.image is not None:
+        yield from _image_complaints(review.image, machine)
+
+
+def _image_complaints(image: Image, machine: Machine) -> Iterable[Complaint]:
+    if image.form is ImageForm.DISK and image.disk_format not in DISK_FORMATS:
+        formats = " and ".join(DISK_FORMATS)
+        yield Complaint((), f"image {image.name}: libvirt boots {formats} disks here, not {image.disk_format}")
+    if image.form is ImageForm.REFERENCE and ("/" in image.reference or not image.reference):
+        yield Complaint(
+            (), f"image {image.name}: a reference is the name of a volume in the storage pool, not a path"
+        )
+    if image.form is ImageForm.DISK and image.disk_format == "raw" and machine.root_disk is not None:
+        size = image.files["disk"].size
+        if machine.root_disk < size:
+            least = format_size(size)
+            yield Complaint(("root_disk",), f"smaller than the disk of image {image.name}, which has {least}")

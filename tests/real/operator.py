@@ -1,0 +1,193 @@
+"""A person at the command line, and a client of the machines: both inside the private host's namespace."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from threading import Event, Thread
+from typing import Any, Final
+
+import libvirt
+import yaml
+
+from tests.hosts import PrivateLibvirtd
+from tests.images import BuiltImage
+
+APPLY_SECONDS: Final = 240.0
+HTTP_SECONDS: Final = 5.0
+POLL_SECONDS: Final = 0.1
+
+
+@dataclass(frozen=True)
+class Operator:
+    """Writes a cluster file and runs `infra` on it, with a state directory of its own."""
+
+    host: PrivateLibvirtd
+    directory: Path
+    images: Mapping[str, BuiltImage]
+
+    @property
+    def file(self) -> Path:
+        return self.directory / "cluster.yml"
+
+    @property
+    def state(self) -> Path:
+        return self.directory / "state"
+
+    def write(self, **groups: Mapping[str, object]) -> None:
+        """Write cluster `shop` with these groups; what they leave out is filled in."""
+        documents = {
+            "apiVersion": "infrakit-py/v1alpha1",
+            "kind": "Cluster",
+            "metadata": {"name": "shop"},
+            "providers": {"local": {"plugin": "libvirt", "uri": self.host.uri, "virt_type": "qemu"}},
+            "images": {
+                name: {"kernel": str(i.kernel), "initrd": str(i.initrd), "cmdline": str(i.cmdline)}
+                for name, i in self.images.items()
+            },
+            "groups": {name: {**_DEFAULTS, **changes} for name, changes in groups.items()},
+        }
+        self.file.write_text(yaml.safe_dump(documents))
+
+    def command(self, *arguments: str) -> list[str]:
+        return [sys.executable, "-m", "infrakit_py", *arguments, str(self.file)]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {**os.environ, "HOME": str(self.directory), "INFRAKIT_STATE_DIR": str(self.state)}
+
+    def infra(self, *arguments: str, expect: int = 0) -> str:
+        """Run a command to its end and return what it printed."""
+        command = self.host.command_inside(self.command(*arguments))
+        done = subprocess.run(
+            command, env=self.environment, capture_output=True, text=True, timeout=APPLY_SECONDS, check=False
+        )
+        print(done.stdout, done.stderr, sep="\n")
+        assert done.returncode == expect, f"{arguments}: exit {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done.stdout
+
+    def apply(self, *more: str, expect: int = 0) -> str:
+        return self.infra("apply", "--auto-approve", *more, expect=expect)
+
+    def kill_apply_after(self, seconds: float) -> bool:
+        """Begin an apply and kill -9 it; tell whether it was still running."""
+        command = self.host.command_inside(self.command("apply", "--auto-approve"))
+        process = subprocess.Popen(
+            command,
+            env=self.environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        try:
+            process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            return True
+        return False
+
+    def machines(self, group: str = "web") -> list[dict[str, Any]]:
+        document = json.loads(self.infra("status", "--json"))
+        (cluster,) = document["clusters"]
+        return [m for g in cluster["groups"] if g["group"] == group for m in g["machines"]]
+
+    def pages(self, group: str = "web") -> list[dict[str, Any]]:
+        """Ask every machine of a group for its page."""
+        urls = [f"http://{m['addresses'][0]}:8080/" for m in self.machines(group)]
+        return [json.loads(self.host.http_get(url, timeout_seconds=HTTP_SECONDS).body) for url in urls]
+
+
+_DEFAULTS: Final[Mapping[str, object]] = {
+    "provider": "local",
+    "image": "v1",
+    "machine": {"vcpus": 1, "memory": "160MiB", "network": "default"},
+    "flavor": {"user_data": '{"hostname": {"content": "{{ instance.name }}"}}'},
+    "health": {"tcp": 8080, "interval": "500ms", "timeout": "3s", "grace": "120s"},
+}
+
+
+class Hypervisor:
+    """The private libvirtd, looked at and meddled with by other means than the product."""
+
+    def __init__(self, host: PrivateLibvirtd) -> None:
+        libvirt.registerErrorHandler(lambda *_: None, None)
+        self._connection = libvirt.open(host.uri)
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def domains(self) -> list[str]:
+        return sorted(domain.name() for domain in self._connection.listAllDomains())
+
+    def volumes(self) -> list[str]:
+        pool = self._connection.storagePoolLookupByName("default")
+        pool.refresh()
+        return sorted(pool.listVolumes())
+
+    def pull_the_plug(self, domain: str) -> None:
+        self._connection.lookupByName(domain).destroy()
+
+    def addresses(self) -> list[str]:
+        leases = self._connection.networkLookupByName("default").DHCPLeases()
+        return sorted({lease["ipaddr"] for lease in leases})
+
+
+@dataclass
+class Sightings:
+    """How many machines answered in each sweep of the poller, and which versions."""
+
+    counts: list[int] = field(default_factory=list)
+    versions: set[str] = field(default_factory=set)
+
+
+@contextmanager
+def polled(host: PrivateLibvirtd, hypervisor: Hypervisor) -> Iterator[Sightings]:
+    """Ask all addresses for their page at once, again and again, as long as the context is open."""
+    seen, over = Sightings(), Event()
+
+    def poll() -> None:
+        with ThreadPoolExecutor(16) as pool:
+            while not over.is_set():
+                pages = list(pool.map(_page, hypervisor.addresses()))
+                answers = [page for page in pages if page is not None]
+                seen.counts.append(len(answers))
+                seen.versions |= {page["version"] for page in answers}
+                over.wait(POLL_SECONDS)
+
+    thread = Thread(target=partial(host.call_inside, poll), daemon=True)
+    thread.start()
+    try:
+        yield seen
+    finally:
+        over.set()
+        thread.join(30.0)
+
+
+def _page(address: str) -> dict[str, Any] | None:
+    import http.client
+
+    connection = http.client.HTTPConnection(address, 8080, timeout=HTTP_SECONDS)
+    try:
+        connection.request("GET", "/")
+        return dict(json.loads(connection.getresponse().read()))
+    except OSError:
+        return None
+    finally:
+        connection.close()
+
+
+def wait_for(condition: Sequence[object], seconds: float = 30.0) -> None:
+    """Wait until a list is not empty."""
+    deadline = time.monotonic() + seconds
+    while not condition and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert condition
