@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from math import inf
 from pathlib import Path
 from threading import Event as Flag
 from typing import Final
@@ -19,19 +20,20 @@ from infrakit_py.engine.health import HealthMonitor
 from infrakit_py.engine.observe import Observer
 from infrakit_py.engine.reconcile import Reconciler
 from infrakit_py.engine.runner import Runner, ThreadRunner
+from infrakit_py.engine.unreachable import Unreachable
 from infrakit_py.errors import ProviderError, UsageError
 from infrakit_py.images.identity import read_image
 from infrakit_py.loading import load
 from infrakit_py.model.fingerprint import spec_digest
 from infrakit_py.model.instance import InstanceState
-from infrakit_py.model.plan import GroupPlan
+from infrakit_py.model.plan import Block, Bounds, GroupPlan
 from infrakit_py.model.spec import ClusterSpec, GroupSpec
 from infrakit_py.plugins import InstalledPlugins
 from infrakit_py.spi.flavor import Flavor
 from infrakit_py.spi.provider import Leftover, Provider, ProviderContext
 from infrakit_py.spi.store import Store
 from infrakit_py.stores.memory import MemoryStore
-from infrakit_py.stores.sqlite import SqliteStore, state_directory
+from infrakit_py.stores.sqlite import SqliteStore, read_intents, state_directory
 
 DEFAULT_PARALLELISM: Final = 10
 POLL_SECONDS: Final = 1.0
@@ -63,11 +65,7 @@ class Workbench:
     def plan(self) -> tuple[Forecast, ...]:
         """Forecast every group. Touch nothing."""
         self.look()
-        forecasts = []
-        for group in self.cluster.groups.values():
-            observation = self.observer.observe(group, after_turn=0, max_age_seconds=POLL_SECONDS)
-            forecasts.append(forecast(group.policy, group.desired, observation.snapshot, self.clock.now()))
-        return tuple(forecasts)
+        return tuple(self._forecast(group) for group in self.cluster.groups.values())
 
     def engine(self, listener: Listener) -> Engine:
         """Make the engine that brings the cluster to what is wanted, woken by the providers' events."""
@@ -112,10 +110,22 @@ class Workbench:
         return Reconciler(self.observer, executor, self.clock)
 
     def _decide_all(self, reconciler: Reconciler) -> Mapping[str, GroupPlan]:
-        return {
-            name: reconciler.decide(group, after_turn=0, max_age_seconds=0.0)[0]
-            for name, group in self.cluster.groups.items()
-        }
+        turn = self.observer.turn()
+        return {name: self._decide(reconciler, group, turn) for name, group in self.cluster.groups.items()}
+
+    def _decide(self, reconciler: Reconciler, group: Group, after_turn: int) -> GroupPlan:
+        try:
+            return reconciler.decide(group, after_turn=after_turn, max_age_seconds=inf)[0]
+        except ProviderError as exc:
+            return _blind(group, exc)
+
+    def _forecast(self, group: Group) -> Forecast:
+        try:
+            observation = self.observer.observe(group, after_turn=0, max_age_seconds=POLL_SECONDS)
+        except ProviderError as exc:
+            plan = _blind(group, exc)
+            return Forecast(group.name, plan.bounds, plan, (), 0, plan.block)
+        return forecast(group.policy, group.desired, observation.snapshot, self.clock.now())
 
     def _health_is_known(self, plans: Mapping[str, GroupPlan]) -> bool:
         running = [
@@ -186,7 +196,7 @@ class App:
             revision = store.revision(spec.name, spec_digest(spec), self.clock.now()) if store is not None else 0
             store = store if store is not None else self._remembered(spec.name)
             bare = Cluster(spec.name, revision, providers, {}, {})
-            seen = Observer(bare, store, monitor, self.clock).groups_seen()
+            seen = Observer(bare, store, monitor, self.clock).groups_seen(all_of_them=destroy)
             groups = self._groups(spec, seen, only, allow_mass_destroy=allow_mass_destroy, destroy=destroy)
             cluster = Cluster(spec.name, revision, providers, groups, _order(spec, groups, downwards=destroy))
             observer = Observer(cluster, store, monitor, self.clock)
@@ -195,10 +205,7 @@ class App:
     def _remembered(self, cluster: str) -> Store:
         """Return a copy of what is remembered of a cluster, to read and to forget."""
         copy = MemoryStore()
-        directory = state_directory(self.environment)
-        if SqliteStore.exists(directory):
-            with self.store() as store:
-                copy.record(store.intents(cluster))
+        copy.record(read_intents(state_directory(self.environment), cluster))
         return copy
 
     def _open(self, spec: ClusterSpec, name: str, stack: ExitStack) -> Provider:
@@ -207,7 +214,7 @@ class App:
         try:
             provider = self.plugins.provider(declared.plugin).open(declared.settings, context)
         except ProviderError as exc:
-            raise type(exc)(f"provider {name}: {exc}", hint=exc.hint) from exc
+            return Unreachable(ProviderError(f"provider {name}: {exc}", hint=exc.hint))
         stack.callback(provider.close)
         return provider
 
@@ -240,6 +247,12 @@ class App:
     def _flavor(self, spec: ClusterSpec, group: GroupSpec) -> Flavor:
         plugin = self.plugins.flavor(group.flavor.kind)
         return plugin.open(group.flavor.options, cluster=spec.name, group=group.name)
+
+
+def _blind(group: Group, error: ProviderError) -> GroupPlan:
+    """Return the plan for a group that cannot be seen: to do nothing, and to say why."""
+    bounds = Bounds(group.desired.count, surge=0, unavailable=0, floor=group.desired.count)
+    return GroupPlan(group.name, bounds, block=Block(str(error), error.hint or ""))
 
 
 def _unheard(event: Event) -> None:

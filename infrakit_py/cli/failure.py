@@ -1,8 +1,10 @@
 """How errors reach people: one line each, a hint, an exit code; a traceback only with --debug."""
 
+import io
 import json
 import os
 import sys
+import traceback
 from typing import Final
 
 import click
@@ -16,12 +18,16 @@ _DEBUG_VARIABLE: Final = "INFRAKIT_DEBUG"
 
 def run(command: click.Command) -> int:
     """Run a command and return its exit code."""
+    _show_what_the_terminal_can()
     try:
         result = command.main(prog_name="infra", standalone_mode=False)
     except click.exceptions.Exit as exc:
         return exc.exit_code
     except click.ClickException as exc:
-        exc.show()
+        if _wants_json():
+            click.echo(json.dumps({"errors": [{"message": exc.format_message(), "hint": None}]}, ensure_ascii=False))
+        else:
+            exc.show()
         return USAGE
     except click.Abort:
         click.echo("aborted; nothing more is done", err=True)
@@ -31,8 +37,8 @@ def run(command: click.Command) -> int:
         return 1
     except InfrakitError as exc:
         if _wants_traceback():
-            raise
-        show(exc, as_json="--json" in sys.argv)
+            traceback.print_exception(exc)
+        show(exc, as_json=_wants_json())
         return exc.exit_code
     return result if isinstance(result, int) else 0
 
@@ -61,6 +67,17 @@ def _as_json(error: InfrakitError) -> dict[str, object]:
             ]
         }
     return {"errors": [{"message": str(error), "hint": error.hint}]}
+
+
+def _show_what_the_terminal_can() -> None:
+    """Let a character that the output's encoding lacks be shown as `?` rather than end the command."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
+def _wants_json() -> bool:
+    return "--json" in sys.argv
 
 
 def _wants_traceback() -> bool:

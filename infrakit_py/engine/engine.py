@@ -104,6 +104,7 @@ class Engine:
             seconds = until - self._clock.now()
             if seconds > 0 and not self._news:
                 self._clock.wait(self._changed, min(seconds, _LONGEST_SLEEP_SECONDS))
+            self._news = False
 
     def wake(self) -> None:
         """Look at every group at once: something may have changed. Called from any thread."""

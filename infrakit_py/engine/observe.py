@@ -6,7 +6,6 @@ An observation has no side effects outside the store, and takes nothing for gone
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import chain
 from threading import Lock
 from typing import Final
 
@@ -67,10 +66,20 @@ class Observer:
         with self._lock:
             return self._turn
 
-    def groups_seen(self) -> frozenset[str]:
-        """Return the names of all groups that own an instance. ProviderError if a provider cannot be asked."""
-        listings = [self._listing(name, self.turn(), max_age_seconds=0) for name in self._cluster.providers]
-        return frozenset(chain.from_iterable(listing.by_group for listing in listings))
+    def groups_seen(self, *, all_of_them: bool) -> frozenset[str]:
+        """Return the names of the groups that own an instance.
+
+        A provider that cannot be asked is passed over, or, where `all_of_them` are wanted, its ProviderError
+        raised.
+        """
+        seen: set[str] = set()
+        for name in self._cluster.providers:
+            try:
+                seen |= self._listing(name, self.turn(), max_age_seconds=0.0).by_group.keys()
+            except ProviderError:
+                if all_of_them:
+                    raise
+        return frozenset(seen)
 
     def observe(self, group: Group, *, after_turn: int, max_age_seconds: float) -> Observation:
         """Look at a group by listings begun after `after_turn` and at most so old.

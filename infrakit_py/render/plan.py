@@ -46,7 +46,7 @@ def plan_text(spec: ClusterSpec, forecasts: Sequence[Forecast], *, full: bool = 
         lines += [f"  waiting: {wait.reason}" for wait in forecast.first.waits]
         if forecast.block is not None:
             lines.append(click.style(f"  blocked: {forecast.block.reason}", fg="red"))
-            lines.append(f"  hint: {forecast.block.hint}")
+            lines += [f"  hint: {forecast.block.hint}"] if forecast.block.hint else []
     lines += ["", f"Plan: {summary(forecasts)}"]
     return "\n".join(lines)
 

@@ -3,7 +3,7 @@
 import json
 from collections import deque
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from datetime import UTC, datetime
 from threading import Lock
 from types import TracebackType
@@ -44,13 +44,13 @@ class Progress(AbstractContextManager["Progress"], Protocol):
 
 
 class LineProgress:
-    """One line an event."""
+    """One line an event. Where nobody reads them any more (a closed pipe, a full disk) the work goes on unseen."""
 
     def __init__(self) -> None:
         self._lock = Lock()
 
     def tell(self, event: Event) -> None:
-        with self._lock:
+        with self._lock, suppress(OSError):
             click.echo(line(event))
 
     def follow(self, statuses: Statuses) -> None:
@@ -69,7 +69,7 @@ class JsonProgress(LineProgress):
     def tell(self, event: Event) -> None:
         at = datetime.fromtimestamp(event.at, UTC).isoformat(timespec="milliseconds")
         fields = {"at": at, "event": event.kind.value, "group": event.group, "text": event.text, **event.fields}
-        with self._lock:
+        with self._lock, suppress(OSError):
             click.echo(json.dumps(fields, ensure_ascii=False))
 
 
@@ -93,7 +93,8 @@ class LiveProgress:
     def tell(self, event: Event) -> None:
         from rich.text import Text
 
-        self._console.print(Text.from_ansi(line(event)))
+        with suppress(OSError):
+            self._console.print(Text.from_ansi(line(event)))
 
     def follow(self, statuses: Statuses) -> None:
         self._statuses = statuses

@@ -21,7 +21,7 @@ def status_text(spec: ClusterSpec, plans: Mapping[str, GroupPlan], now: float) -
         ]
         lines += [f"  {wait.reason}" for wait in plan.waits]
         if plan.block is not None:
-            lines += [f"  {plan.block.reason}", f"  hint: {plan.block.hint}"]
+            lines += [f"  {plan.block.reason}", *([f"  hint: {plan.block.hint}"] if plan.block.hint else [])]
         if plan.members:
             header = ("MACHINE", "CONDITION", "VERSION", "IMAGE", "ADDRESS", "PROVIDER", "AGE", "ID", "")
             lines.append(table(header, [_row(a, now) for a in sorted(plan.members, key=_place)], indent="  "))

@@ -7,7 +7,7 @@ import fcntl
 import os
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import astuple, replace
 from pathlib import Path
 from threading import Lock
@@ -33,6 +33,7 @@ _COLUMNS: Final = (
 )
 _FILE: Final = "state.db"
 _BUSY_SECONDS: Final = 10.0
+_HINT: Final = "set INFRAKIT_STATE_DIR to a directory of your own; a damaged state.db may simply be deleted"
 
 
 def state_directory(environment: Mapping[str, str]) -> Path:
@@ -41,6 +42,22 @@ def state_directory(environment: Mapping[str, str]) -> Path:
         return Path(own)
     base = environment.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
     return Path(base) / "infrakit-py"
+
+
+def read_intents(directory: Path, cluster: str) -> Sequence[Intent]:
+    """Return a cluster's intents and write nothing: the directory need be neither there nor writable."""
+    file = directory / _FILE
+    try:
+        if not file.exists():
+            return []
+        # Without a write-ahead log the file is all there is, and SQLite need not begin one to read it.
+        mode = "mode=ro" if Path(f"{file}-wal").exists() else "immutable=1"
+        with closing(sqlite3.connect(f"{file.absolute().as_uri()}?{mode}", timeout=_BUSY_SECONDS, uri=True)) as db:
+            if db.execute("SELECT 1 FROM sqlite_master WHERE name = 'intent'").fetchone() is None:
+                return []
+            return _intents(db, cluster)
+    except (OSError, sqlite3.Error) as exc:
+        raise StoreError(f"cannot read {file}: {exc}", hint=_HINT) from exc
 
 
 class SqliteStore:
@@ -58,15 +75,7 @@ class SqliteStore:
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.executescript(_SCHEMA)
         except (OSError, sqlite3.Error) as exc:
-            raise StoreError(
-                f"cannot use {directory}/state.db: {exc}",
-                hint="set INFRAKIT_STATE_DIR to a directory of your own; a damaged state.db may simply be deleted",
-            ) from exc
-
-    @staticmethod
-    def exists(directory: Path) -> bool:
-        """Tell whether anything is stored there, without making it."""
-        return (directory / _FILE).exists()
+            raise StoreError(f"cannot use {directory}/state.db: {exc}", hint=_HINT) from exc
 
     def close(self) -> None:
         self._db.close()
@@ -78,8 +87,7 @@ class SqliteStore:
 
     def intents(self, cluster: str) -> Sequence[Intent]:
         with self._transaction() as db:
-            rows = db.execute(f"SELECT {_COLUMNS} FROM intent WHERE cluster = ?", (cluster,)).fetchall()
-        return [replace(Intent(*row), gone=bool(row[-1])) for row in rows]
+            return _intents(db, cluster)
 
     def forget(self, intents: Sequence[Intent]) -> None:
         rows = [(i.cluster, i.group, i.provider, i.slot, i.incarnation, i.since) for i in intents]
@@ -136,3 +144,8 @@ class SqliteStore:
                 self._db.execute("COMMIT")
             except sqlite3.Error as exc:
                 raise StoreError(f"{self._directory}/state.db: {exc}") from exc
+
+
+def _intents(db: sqlite3.Connection, cluster: str) -> Sequence[Intent]:
+    rows = db.execute(f"SELECT {_COLUMNS} FROM intent WHERE cluster = ?", (cluster,)).fetchall()
+    return [replace(Intent(*row), gone=bool(row[-1])) for row in rows]

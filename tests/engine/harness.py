@@ -78,7 +78,7 @@ class Lab:
         for g in groups:
             flavor = (flavors or {}).get(g.name) or vanilla.open(g.flavor.options, cluster="shop", group=g.name)
             made[g.name] = Group(want(spec, g, flavor, allow_mass_destroy=allow), rolling, g, flavor)
-        for name in sorted(bare.groups_seen() - made.keys()):
+        for name in sorted(bare.groups_seen(all_of_them=True) - made.keys()):
             made[name] = Group(want_nothing("shop", name, allow_mass_destroy=allow), rolling)
         after = {g.name: g.depends_on for g in groups}
         cluster = Cluster("shop", 1, {"sim": self.provider}, made, after)
