@@ -1,140 +1,79 @@
-"""A provider whose machines are entries of a JSON file: about the least that keeps the contract."""
+"""A provider whose machines are files in a directory: about the least that keeps the contract."""
 
-# ruff: noqa: ARG002 - a provider takes what the contract gives it, needed or not
-
-import fcntl
 import json
 import os
-from contextlib import contextmanager
+from contextlib import suppress
+from tempfile import NamedTemporaryFile
 
-from pydantic import BaseModel
+from pydantic import create_model
 
-from infrakit_py.errors import ImageMissing, NotOurs, ProviderError
+from infrakit_py.errors import ImageMissing, ProviderError
 from infrakit_py.model.instance import Instance, InstanceState
-from infrakit_py.model.spec import ImageForm
-from infrakit_py.model.tags import CLUSTER, GROUP, owned_by
-from infrakit_py.spi.provider import CallLimits, Outcome
+from infrakit_py.model.tags import owned_by
+from infrakit_py.spi.batches import each, insist_ours
+from infrakit_py.spi.provider import Provider, ProviderPlugin
+
+Settings = create_model("Settings", __config__={"extra": "forbid"}, directory=(str, "machines"))
+Machine = create_model("Machine", __config__={"extra": "forbid"}, size=(str, "small"))
 
 
-class Settings(BaseModel, extra="forbid"):
-    path: str = "machines.json"
-
-
-class Machine(BaseModel, extra="forbid"):
-    size: str = "small"
-
-
-class FileProvider:
-    limits = CallLimits(provision_batch=100, destroy_batch=100, tag_batch=100)
-    listing_lag_seconds = 0.0
-
-    def __init__(self, path, clock):
-        self.path, self.clock = path, clock
+class FileProvider(Provider):
+    def __init__(self, directory, clock):
+        self.directory, self.clock = directory, clock
+        directory.mkdir(exist_ok=True)
 
     def describe(self, cluster):
-        return [one for one in self._instances().values() if owned_by(one.tags, cluster)]
+        found = [self._look(path.name) for path in self.directory.glob("[!.]*")]
+        return [one for one in found if one and owned_by(one.tags, cluster)]
 
     def lookup(self, instance_ids):
-        there = self._instances()
-        return {id_: there.get(id_) for id_ in instance_ids}
+        return {id_: self._look(id_) for id_ in instance_ids}
 
     def provision(self, requests):
-        def boot(machines, request):
+        def boot(request):  # the token is the file's name, so it cannot stand for two
             if not self.published([request.image]):
                 raise ImageMissing(f"{request.name}: image {request.image.name} is not a reference")
-            new = {"tags": dict(request.tags), "since": self.clock.now()}
-            machines.setdefault(request.token, new)  # the token is the id, so it cannot stand for two
+            with suppress(FileExistsError):
+                self._write(request.token, request.tags, self.clock.now(), os.link)
             return request.token
 
-        return self._each(boot, requests)
+        return each(requests, boot)
 
     def destroy(self, requests):
-        def destroy(machines, request):
-            if request.instance_id in machines:  # gone already is a success
-                _insist(machines, request, {CLUSTER: request.cluster, GROUP: request.group})
-                del machines[request.instance_id]
-            return request.instance_id
+        def destroy(request):  # gone already is a success
+            if one := self._look(request.instance_id):
+                insist_ours(one.id, one.tags, request.cluster, request.group)
+                (self.directory / one.id).unlink(missing_ok=True)
 
-        return self._each(destroy, requests)
+        return each(requests, destroy)
 
     def tag(self, requests):
-        def tag(machines, request):
-            machine = _insist(machines, request, {CLUSTER: request.cluster})
-            kept = {key: value for key, value in machine["tags"].items() if key not in request.remove_tags}
-            machine["tags"] = {**kept, **request.set_tags}
-            return request.instance_id
+        def tag(request):
+            if (one := self._look(request.instance_id)) is None:
+                raise ProviderError(f"no machine {request.instance_id}")
+            insist_ours(one.id, one.tags, request.cluster)
+            tags = {k: v for k, v in {**one.tags, **request.set_tags}.items() if k not in request.remove_tags}
+            self._write(one.id, tags, one.launched_at, os.replace)
 
-        return self._each(tag, requests)
+        return each(requests, tag)
 
-    def published(self, images):
-        return frozenset(image.identity for image in images if image.form is ImageForm.REFERENCE)
+    def _look(self, id_):
+        with suppress(FileNotFoundError):
+            one = json.loads((self.directory / id_).read_text())
+            return Instance(id_, one["tags"], InstanceState.RUNNING, one["since"])
 
-    def publish(self, image, progress):
-        if not self.published([image]):
-            raise ProviderError(f"image {image.name}: these machines boot references only")
-
-    def leftovers(self, cluster):
-        return []
-
-    def sweep(self, cluster, leftovers):
-        return [Outcome() for _ in leftovers]
-
-    def watch(self, wake): ...
-
-    def close(self): ...
-
-    def _instances(self):
-        with self._explained():
-            found = self._load().items()
-        return {id_: Instance(id_, one["tags"], InstanceState.RUNNING, one["since"]) for id_, one in found}
-
-    def _each(self, act, requests):
-        with self._explained(), open(self.path.with_suffix(".lock"), "w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)  # against other threads and processes; it ends with ours
-            machines = self._load()
-            outcomes = [_outcome(act, machines, request) for request in requests]
-            draft = self.path.with_suffix(".draft")
-            draft.write_text(json.dumps(machines))
-            os.replace(draft, self.path)  # all of it or nothing, whenever the process is killed
-        return outcomes
-
-    def _load(self):
-        return json.loads(self.path.read_text()) if self.path.exists() else {}
-
-    @contextmanager
-    def _explained(self):
-        try:
-            yield
-        except OSError as exc:  # only ProviderErrors may leave a provider
-            raise ProviderError(f"machines in {self.path}: {exc}") from exc
+    def _write(self, id_, tags, since, put):
+        with suppress(FileNotFoundError), NamedTemporaryFile("w", dir=self.directory, prefix=".") as draft:
+            json.dump({"tags": dict(tags), "since": since}, draft)
+            draft.flush()
+            put(draft.name, self.directory / id_)  # all of it or nothing, whenever the process is killed
 
 
-def _outcome(act, machines, request):
-    try:
-        return Outcome(act(machines, request))
-    except ProviderError as error:  # of this request alone
-        return Outcome(error=error)
-
-
-def _insist(machines, request, owner):
-    if request.instance_id not in machines:
-        raise ProviderError(f"no machine {request.instance_id}")
-    machine = machines[request.instance_id]
-    if any(machine["tags"].get(key) != value for key, value in owner.items()):
-        raise NotOurs(f"machine {request.instance_id} does not carry {owner}")
-    return machine
-
-
-class FilePlugin:
-    summary = "machines that are entries of a file"
-    settings = Settings
-    machine = Machine
-
-    def review(self, review):
-        return []
+class FilePlugin(ProviderPlugin):
+    summary, settings, machine = "machines that are files", Settings, Machine
 
     def open(self, settings, context):
-        return FileProvider(context.directory / Settings(**settings).path, context.clock)
+        return FileProvider(context.directory / Settings(**settings).directory, context.clock)
 
 
 plugin = FilePlugin()

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 from infrakit_py.errors import ProviderError
 from infrakit_py.model.instance import Instance, InstanceId
-from infrakit_py.model.spec import HealthCheck, Image, Json
+from infrakit_py.model.spec import HealthCheck, Image, ImageForm, Json
 from infrakit_py.spi.complaint import Complaint
 
 
@@ -87,10 +87,14 @@ class CallLimits:
 
 
 class Provider(Protocol):
-    """An opened provider. Every call may come again, at any time, from any thread."""
+    """An opened provider. Every call may come again, at any time, from any thread.
 
-    limits: CallLimits
-    listing_lag_seconds: float
+    A class that inherits from this one explicitly boots only images that its backend already has, has nothing
+    that outlives its machines, no events and nothing to close, unless it says otherwise.
+    """
+
+    limits: CallLimits = CallLimits()
+    listing_lag_seconds: float = 0.0
     """How long an accepted instance may be missing from `describe`; 0 where listings are exact."""
 
     def describe(self, cluster: str) -> Sequence[Instance]:
@@ -135,7 +139,7 @@ class Provider(Protocol):
 
     def published(self, images: Sequence[Image]) -> frozenset[str]:
         """Return the identities of those images that machines can boot from right now."""
-        ...
+        return frozenset(image.identity for image in images if image.form is ImageForm.REFERENCE)
 
     def publish(self, image: Image, progress: Callable[[int, int], None]) -> None:
         """Make an image bootable, calling `progress(bytes done, bytes in all)` now and then.
@@ -143,26 +147,30 @@ class Provider(Protocol):
         Idempotent, also under concurrency; after a crash half-way the image is not `published`, and a
         repetition repairs it.
         """
-        ...
+        del progress
+        if image.identity not in self.published([image]):
+            raise ProviderError(f"image {image.name}: only images that are already there can be booted here")
 
     def leftovers(self, cluster: str) -> Sequence[Leftover]:
         """Return what would remain of the cluster once its machines are gone."""
-        ...
+        del cluster
+        return ()
 
     def sweep(self, cluster: str, leftovers: Sequence[Leftover]) -> Sequence[Outcome]:
         """Delete leftovers, but nothing that any machine (of any cluster) still uses. Idempotent."""
-        ...
+        del cluster
+        return [Outcome() for _ in leftovers]
 
     def watch(self, wake: Callable[[], None]) -> None:
         """Call `wake` from any thread whenever instances may have changed. Losing events costs delay only.
 
         A provider without events does nothing.
         """
-        ...
+        del wake
 
     def close(self) -> None:
         """Release connections and threads. No call comes after it."""
-        ...
+        return
 
 
 @runtime_checkable
@@ -215,8 +223,9 @@ class ProviderPlugin(Protocol):
     """Model of a group's `machine` mapping. Unknown keys must be refused."""
 
     def review(self, review: MachineReview) -> Iterable[Complaint]:
-        """Return mistakes in a group's machine mapping. Pure."""
-        ...
+        """Return mistakes in a group's machine mapping. Pure. None, unless a plugin says otherwise."""
+        del review
+        return ()
 
     def open(self, settings: Mapping[str, Json], context: ProviderContext) -> Provider:
         """Connect. Raise ProviderError with a hint where that cannot work."""

@@ -41,11 +41,10 @@ class TestFileProvider(ProviderConformance):
     @pytest.fixture
     def target(self, plugin: ProviderPlugin, tmp_path: Path) -> Iterator[ConformanceTarget]:
         context = ProviderContext(SystemClock(), tmp_path)
-        machines = tmp_path / "machines.json"
 
         def make_foreign() -> InstanceId:
-            there = json.loads(machines.read_text()) if machines.exists() else {}
-            machines.write_text(json.dumps({**there, "theirs": {"tags": {"Name": "db"}, "since": 0.0}}))
+            theirs = {"tags": {"Name": "db"}, "since": 0.0}
+            (tmp_path / "machines" / "theirs").write_text(json.dumps(theirs))
             return InstanceId("theirs")
 
         with ConformanceTarget(
