@@ -26,12 +26,12 @@ from infrakit_py.model.plan import (
 from infrakit_py.spi.policy import Policy
 
 _WELL: Final = Health(Verdict.HEALTHY, ever_healthy=True)
-_WAVE_SECONDS: Final = 1.0
+_TICK_SECONDS: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Wave:
-    """What is done at once, and how many machines are ready meanwhile."""
+    """What is done without waiting for a machine in between, and how many were ready when it began."""
 
     actions: tuple[Action, ...]
     ready: int
@@ -84,14 +84,22 @@ def forecast(policy: Policy, desired: Desired, snapshot: Snapshot, now: float) -
     first = plan = policy.decide(desired, snapshot, now)
     waves: list[Wave] = []
     lowest = plan.ready
-    limit = 4 * (len(snapshot.members) + len(snapshot.in_flight) + desired.count) + 8
-    while plan.block is None and not plan.converged and len(waves) < limit:
-        if plan.actions:
-            waves.append(Wave(plan.actions, plan.ready))
-        elif snapshot == _settle(desired, snapshot, now):
+    waited = True
+    limit = 8 * (len(snapshot.members) + len(snapshot.in_flight) + desired.count) + 16
+    for _ in range(limit):
+        if plan.block is not None or plan.converged:
             break
-        now += _WAVE_SECONDS
-        snapshot = _after(desired, _settle(desired, snapshot, now), plan.actions, now)
+        if plan.actions:
+            if waited:
+                waves.append(Wave((), plan.ready))
+            waves[-1] = replace(waves[-1], actions=(*waves[-1].actions, *plan.actions))
+            snapshot = _after(desired, snapshot, plan.actions, now)
+        elif snapshot == (settled := _settle(desired, snapshot, now)):
+            break
+        else:
+            snapshot = settled
+        waited = not plan.actions
+        now += _TICK_SECONDS
         plan = policy.decide(desired, snapshot, now)
         lowest = min(lowest, plan.ready)
     return Forecast(desired.group, plan.bounds, first, tuple(waves), lowest, first.block or plan.block)

@@ -88,9 +88,7 @@ def test_a_named_member_keeps_its_data_disk_over_a_replacement(operator: Operato
     assert {page["version"] for page in pages} == {"v2"}
 
 
-def test_a_check_that_no_machine_passes_costs_none_that_serves(
-    operator: Operator, hypervisor: Hypervisor
-) -> None:
+def test_a_check_that_no_machine_passes_costs_none_that_serves(operator: Operator, hypervisor: Hypervisor) -> None:
     operator.write(web={"size": 2, "image": "v1"})
     operator.apply()
     rollout = {"progress_deadline": "25s"}
