@@ -16,7 +16,7 @@ from infrakit_py.engine.engine import Engine
 from infrakit_py.engine.events import Event, EventKind, Listener
 from infrakit_py.engine.execute import Executor
 from infrakit_py.engine.forecast import Forecast, forecast
-from infrakit_py.engine.health import HealthMonitor
+from infrakit_py.engine.health import PROBES_AT_ONCE, HealthMonitor
 from infrakit_py.engine.observe import Observer
 from infrakit_py.engine.reconcile import Reconciler
 from infrakit_py.engine.runner import Runner, ThreadRunner
@@ -192,14 +192,15 @@ class App:
             providers = {name: self._open(spec, name, stack) for name in spec.providers}
             runner = ThreadRunner(parallelism)
             stack.callback(runner.close)
-            monitor = HealthMonitor(self.clock, runner)
+            probes = ThreadRunner(PROBES_AT_ONCE)
+            stack.callback(probes.close)
+            monitor = HealthMonitor(self.clock, probes)
             revision = store.revision(spec.name, spec_digest(spec), self.clock.now()) if store is not None else 0
             store = store if store is not None else self._remembered(spec.name)
-            bare = Cluster(spec.name, revision, providers, {}, {})
-            seen = Observer(bare, store, monitor, self.clock).groups_seen(all_of_them=destroy)
+            observer = Observer(spec.name, providers, store, monitor, self.clock)
+            seen = observer.groups_seen(all_of_them=destroy)
             groups = self._groups(spec, seen, only, allow_mass_destroy=allow_mass_destroy, destroy=destroy)
             cluster = Cluster(spec.name, revision, providers, groups, _order(spec, groups, downwards=destroy))
-            observer = Observer(cluster, store, monitor, self.clock)
             yield Workbench(spec, cluster, observer, monitor, runner, self.clock, store)
 
     def _remembered(self, cluster: str) -> Store:

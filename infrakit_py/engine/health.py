@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from threading import Lock
+from typing import Final
 
 from infrakit_py.clock import Clock
 from infrakit_py.engine.probe import probe
@@ -13,7 +14,7 @@ from infrakit_py.model.instance import UNKNOWN_HEALTH, Health, Instance, Instanc
 from infrakit_py.model.spec import HealthCheck
 from infrakit_py.spi.provider import Provider
 
-_PROBES_AT_ONCE = 64
+PROBES_AT_ONCE: Final = 64
 
 
 @dataclass(slots=True)
@@ -42,7 +43,7 @@ class HealthMonitor:
         with self._lock:
             records = {i.id: self._records.setdefault(i.id, _Record()) for _, i in running}
         due = [(p, i) for p, i in running if records[i.id].due <= now]
-        answers = self._runner.map([partial(_ask, p, i, check) for p, i in due], _PROBES_AT_ONCE)
+        answers = self._runner.map([partial(_ask, p, i, check) for p, i in due], PROBES_AT_ONCE)
         for (_, instance), answer in zip(due, answers, strict=True):
             _note(records[instance.id], answer, check, now)
         return {id_: record.health for id_, record in records.items()}

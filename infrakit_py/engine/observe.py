@@ -10,7 +10,7 @@ from threading import Lock
 from typing import Final
 
 from infrakit_py.clock import Clock
-from infrakit_py.engine.cluster import Cluster, Group
+from infrakit_py.engine.cluster import Group
 from infrakit_py.engine.health import HealthMonitor
 from infrakit_py.engine.retry import retrying
 from infrakit_py.errors import InfrakitError, ProviderError
@@ -25,6 +25,7 @@ from infrakit_py.model.instance import (
     Member,
     Snapshot,
 )
+from infrakit_py.spi.provider import Provider
 from infrakit_py.spi.store import Intent, Store
 
 LAG_MARGIN_SECONDS: Final = 2.0
@@ -51,15 +52,18 @@ class Observation:
 class Observer:
     """Looks at one cluster. Listings are shared by all groups that may still trust them."""
 
-    def __init__(self, cluster: Cluster, store: Store, monitor: HealthMonitor, clock: Clock) -> None:
+    def __init__(
+        self, cluster: str, providers: Mapping[str, Provider], store: Store, monitor: HealthMonitor, clock: Clock
+    ) -> None:
         self._cluster = cluster
+        self._providers = providers
         self._store = store
         self._monitor = monitor
         self._clock = clock
         self._lock = Lock()
         self._turn = 0
         self._listings: dict[str, Listing] = {}
-        self._asking = {name: Lock() for name in cluster.providers}
+        self._asking = {name: Lock() for name in providers}
 
     def turn(self) -> int:
         """Return a number that only listings begun from now on exceed."""
@@ -73,7 +77,7 @@ class Observer:
         raised.
         """
         seen: set[str] = set()
-        for name in self._cluster.providers:
+        for name in self._providers:
             try:
                 seen |= self._listing(name, self.turn(), max_age_seconds=0.0).by_group.keys()
             except ProviderError:
@@ -84,23 +88,25 @@ class Observer:
     def observe(self, group: Group, *, after_turn: int, max_age_seconds: float) -> Observation:
         """Look at a group by listings begun after `after_turn` and at most so old.
 
-        Raise ProviderError where the group's own provider (every provider, for a group that has none) cannot
-        be asked: what cannot be seen must not be taken for gone.
+        A group's own provider is asked (all of them, for a group that has none), and any other one that was last
+        seen to hold members of it. ProviderError where one of these does not answer: what cannot be seen must
+        not be taken for gone.
         """
         listed: list[Member] = []
-        for name in self._cluster.providers:
-            try:
+        for name in self._providers:
+            if group.desired.provider in (name, "") or self._last_seen(name, group.name):
                 listing = self._listing(name, after_turn, max_age_seconds)
-            except ProviderError:
-                if name == group.desired.provider or not group.desired.provider:
-                    raise
-                continue
-            listed += [Member(instance, name) for instance in listing.by_group.get(group.name, ())]
+                listed += [Member(instance, name) for instance in listing.by_group.get(group.name, ())]
         members, in_flight, incarnations = self._reconcile_intents(group, listed)
         members = self._with_health(group, members)
         members, complaints = self._with_draining(group, members)
         published = self._published(group)
         return Observation(Snapshot(members, in_flight, incarnations, published), complaints)
+
+    def _last_seen(self, provider_name: str, group_name: str) -> bool:
+        """Tell, without asking anybody, whether a provider held members of a group when it was last asked."""
+        known = self._listings.get(provider_name)
+        return known is not None and bool(known.by_group.get(group_name))
 
     def _listing(self, provider_name: str, after_turn: int, max_age_seconds: float) -> Listing:
         with self._asking[provider_name]:
@@ -111,11 +117,11 @@ class Observer:
             with self._lock:
                 self._turn += 1
                 turn = self._turn
-            provider = self._cluster.providers[provider_name]
-            instances = retrying(self._clock, lambda: provider.describe(self._cluster.name))
+            provider = self._providers[provider_name]
+            instances = retrying(self._clock, lambda: provider.describe(self._cluster))
             by_group: dict[str, list[Instance]] = {}
             for instance in instances:
-                if tags.owned_by(instance.tags, self._cluster.name):
+                if tags.owned_by(instance.tags, self._cluster):
                     by_group.setdefault(instance.tags[tags.GROUP], []).append(instance)
             listing = Listing(turn, now, by_group)
             self._listings[provider_name] = listing
@@ -134,8 +140,8 @@ class Observer:
             note(member.slot, member.incarnation + 1)
         seen = {(m.provider, m.slot, m.incarnation): m for m in listed}
         unseen: list[Intent] = []
-        for intent in self._store.intents(self._cluster.name):
-            if intent.group != group.name or intent.provider not in self._cluster.providers:
+        for intent in self._store.intents(self._cluster):
+            if intent.group != group.name or intent.provider not in self._providers:
                 continue
             if intent.gone:
                 note(intent.slot, intent.incarnation + 1)
@@ -151,7 +157,7 @@ class Observer:
         found: list[Member] = []
         in_flight: list[InFlight] = []
         for provider_name in {intent.provider for intent in unseen}:
-            provider = self._cluster.providers[provider_name]
+            provider = self._providers[provider_name]
             intents = [intent for intent in unseen if intent.provider == provider_name]
             ids = [intent.instance_id for intent in intents if intent.instance_id is not None]
             answers = retrying(self._clock, partial(provider.lookup, ids)) if ids else {}
@@ -177,7 +183,7 @@ class Observer:
     def _with_health(self, group: Group, members: Sequence[Member]) -> tuple[Member, ...]:
         if group.spec is None or not group.desired.checks_health:
             return tuple(members)
-        located = [(self._cluster.providers[m.provider], m.instance) for m in members]
+        located = [(self._providers[m.provider], m.instance) for m in members]
         health: Mapping[InstanceId, Health] = self._monitor.check(located, group.spec.health)
         return tuple(Member(m.instance, m.provider, health.get(m.id, UNKNOWN_HEALTH), m.drained) for m in members)
 
@@ -200,7 +206,7 @@ class Observer:
         image = group.desired.image
         if image is None:
             return frozenset()
-        provider = self._cluster.providers[group.desired.provider]
+        provider = self._providers[group.desired.provider]
         return retrying(self._clock, lambda: provider.published([image]))
 
 

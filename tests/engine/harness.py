@@ -22,6 +22,7 @@ from infrakit_py.engine.health import HealthMonitor
 from infrakit_py.engine.observe import Observer
 from infrakit_py.engine.reconcile import Reconciler
 from infrakit_py.engine.runner import InlineRunner
+from infrakit_py.model.instance import Instance
 from infrakit_py.model.spec import (
     ClusterSpec,
     FlavorSpec,
@@ -44,6 +45,27 @@ def image(name: str) -> Image:
 
 
 IMAGES = {name: image(name) for name in ("a1", "a2", "a3")}
+
+
+class StillFlavor:
+    """Has nothing to say and nothing to drain."""
+
+    drains = False
+
+    def review(self, members: object) -> tuple[()]:
+        del members
+        return ()
+
+    def material(self) -> dict[str, str]:
+        return {}
+
+    def user_data(self, member: object) -> bytes | None:
+        del member
+        return None
+
+    def drain(self, instance: Instance) -> bool:
+        del instance
+        return True
 
 
 def group(name: str = "web", **changes: object) -> GroupSpec:
@@ -74,15 +96,14 @@ class Lab:
             "shop", "cluster.yml", {"sim": ProviderSpec("sim", "simulated")}, IMAGES, {g.name: g for g in groups}
         )
         made: dict[str, Group] = {}
-        bare = Observer(Cluster("shop", 1, {"sim": self.provider}, {}, {}), self.store, self._monitor(), self.clock)
+        observer = Observer("shop", {"sim": self.provider}, self.store, self._monitor(), self.clock)
         for g in groups:
             flavor = (flavors or {}).get(g.name) or vanilla.open(g.flavor.options, cluster="shop", group=g.name)
             made[g.name] = Group(want(spec, g, flavor, allow_mass_destroy=allow), rolling, g, flavor)
-        for name in sorted(bare.groups_seen(all_of_them=True) - made.keys()):
+        for name in sorted(observer.groups_seen(all_of_them=True) - made.keys()):
             made[name] = Group(want_nothing("shop", name, allow_mass_destroy=allow), rolling)
         after = {g.name: g.depends_on for g in groups}
         cluster = Cluster("shop", 1, {"sim": self.provider}, made, after)
-        observer = Observer(cluster, self.store, self._monitor(), self.clock)
         executor = Executor(cluster, self.store, InlineRunner(), self.clock, self._tell)
         reconciler = Reconciler(observer, executor, self.clock)
         return Engine(cluster, reconciler, InlineRunner(), self.clock, self._tell, poll_seconds=1.0)

@@ -15,7 +15,7 @@ from infrakit_py.model.instance import Instance, InstanceState
 from infrakit_py.model.quantities import Amount
 from infrakit_py.model.spec import FlavorSpec, RolloutSpec
 from infrakit_py.stores.memory import MemoryStore
-from tests.engine.harness import Lab, group
+from tests.engine.harness import Lab, StillFlavor, group
 
 
 def ready(lab: Lab, name: str = "web") -> int:
@@ -289,22 +289,13 @@ def test_a_stop_begins_no_further_call() -> None:
     assert lab.images() == ["a2"] * 3
 
 
-class StubbornFlavor:
+class StubbornFlavor(StillFlavor):
     """Drains for ever, and now and then not even that works."""
 
     drains = True
 
     def __init__(self) -> None:
         self.asked = 0
-
-    def review(self, members: object) -> tuple[()]:
-        return ()
-
-    def material(self) -> dict[str, str]:
-        return {}
-
-    def user_data(self, member: object) -> bytes | None:
-        return None
 
     def drain(self, instance: Instance) -> bool:
         self.asked += 1
