@@ -57,7 +57,7 @@ class LibvirtProvider:
         self._wakes: tuple[Callable[[], None], ...] = ()
         self._locks = [threading.Lock() for _ in range(_NAME_LOCKS)]
         calls = settings.parallel_calls + _SPARE_LINES
-        self._lines = Lines(settings.uri, calls, settings.open_timeout_seconds, self._wake)
+        self._lines = Lines(settings.uri, calls, settings.open_timeout, self._wake)
         try:
             with self._calling("find the storage pool") as connection:
                 self._pool(connection)

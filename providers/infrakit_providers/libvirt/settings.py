@@ -5,7 +5,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
-from infrakit_py.model.quantities import format_size, parse_size
+from infrakit_py.model.quantities import format_size, parse_duration, parse_size
 from infrakit_py.model.spec import Image, ImageForm
 from infrakit_py.spi.complaint import Complaint
 from infrakit_py.spi.provider import MachineReview
@@ -20,6 +20,13 @@ def _size(written: object) -> int:
     raise ValueError(f"not a size: {written!r} (write it with its unit: 192MiB, 2GiB or 10GB)")
 
 
+def _duration(written: object) -> float:
+    if isinstance(written, str):
+        return parse_duration(written)
+    raise ValueError(f"not a duration: {written!r} (write it with its unit: 500ms, 90s or 5m)")
+
+
+Duration = Annotated[float, BeforeValidator(_duration, json_schema_input_type=str)]
 Size = Annotated[int, BeforeValidator(_size, json_schema_input_type=str)]
 ObjectName = Annotated[
     str, StringConstraints(pattern=r"^[^/\s\x00-\x1f](?:[^/\x00-\x1f]*[^/\s\x00-\x1f])?$", max_length=200)
@@ -40,7 +47,7 @@ class Settings(BaseModel):
     virt_type: Literal["kvm", "qemu", "test"] = "kvm"
     pool: ObjectName = "default"
     parallel_calls: int = Field(default=4, ge=1, le=16)
-    open_timeout_seconds: float = Field(default=30.0, gt=0, le=600)
+    open_timeout: Duration = Field(default=30.0, gt=0, le=600)
 
 
 class Machine(BaseModel):
