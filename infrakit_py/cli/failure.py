@@ -32,7 +32,9 @@ def run(command: click.Command) -> int:
     except click.Abort:
         click.echo("aborted; nothing more is done", err=True)
         return INTERRUPTED
-    except BrokenPipeError:
+    except OSError as exc:
+        if not isinstance(exc, BrokenPipeError):
+            click.echo(f"error: {exc}", err=True)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except InfrakitError as exc:
