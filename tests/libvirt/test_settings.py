@@ -24,7 +24,8 @@ def complaints(machine: dict[str, Json], image: Image | None = None, *, named: b
     "written",
     [
         {"url": "qemu:///system"}, {"uri": "not a uri"}, {"uri": "/var/run/sock"}, {"virt_type": "xen"},
-        {"pool": "a/b"}, {"pool": ""}, {"parallel_calls": 0}, {"parallel_calls": "4"}, {"open_timeout": "0s"}, {"open_timeout": 30},
+        {"pool": "a/b"}, {"pool": ""}, {"parallel_calls": 0}, {"parallel_calls": "4"},
+        {"open_timeout": "0s"}, {"open_timeout": 30},
     ],
 )  # fmt: skip
 def test_wrong_settings_are_refused(written: dict[str, Json]) -> None:

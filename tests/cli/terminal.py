@@ -1,0 +1,80 @@
+"""A pseudo-terminal with `infra` in it: what a person sees, types and interrupts."""
+
+import fcntl
+import os
+import pty
+import re
+import select
+import struct
+import subprocess
+import termios
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tests.cli.shell import INFRA, Shell
+
+_CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+
+
+class Terminal:
+    """One command at work in a terminal."""
+
+    def __init__(self, process: "subprocess.Popen[bytes]", descriptor: int) -> None:
+        self.process = process
+        self.raw = ""
+        self._descriptor = descriptor
+
+    @property
+    def shown(self) -> str:
+        """All that was shown so far, without colours and movements of the cursor."""
+        return _CONTROL.sub("", self.raw).replace("\r", "")
+
+    def expect(self, text: str, seconds: float = 30.0) -> None:
+        """Read until a text was shown."""
+        deadline = time.monotonic() + seconds
+        while text not in self.shown:
+            assert time.monotonic() < deadline and self._read(1.0), f"{text!r} was never shown:\n{self.shown}"
+
+    def type(self, keys: str) -> None:
+        os.write(self._descriptor, keys.encode())
+
+    def end(self, seconds: float = 30.0) -> int:
+        """Read on until the command has ended; return its exit code."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline and self._read(1.0):
+            pass
+        return self.process.wait(max(0.1, deadline - time.monotonic()))
+
+    def _read(self, seconds: float) -> bool:
+        """Read what is there, or becomes there soon; False at the end."""
+        if not select.select([self._descriptor], [], [], seconds)[0]:
+            return True
+        try:
+            data = os.read(self._descriptor, 65536)
+        except OSError:  # Linux: EIO, when the last process has left the terminal
+            return False
+        self.raw += data.decode(errors="replace")
+        return bool(data)
+
+
+@contextmanager
+def terminal(shell: Shell, *arguments: str) -> Iterator[Terminal]:
+    """Run a command in a terminal of 160 columns; Ctrl-C typed into it interrupts the command."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 160, 0, 0))
+    process = subprocess.Popen(
+        ["setsid", "--ctty", "--wait", *INFRA, *arguments],
+        cwd=shell.work,
+        env=shell.environment(),
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+    )
+    os.close(theirs)
+    try:
+        yield Terminal(process, ours)
+    finally:
+        process.kill()
+        process.wait()
+        os.close(ours)
