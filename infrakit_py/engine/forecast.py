@@ -127,6 +127,8 @@ def _settled(desired: Desired, member: Member, now: float) -> Member:
     in_grace = now < member.instance.launched_at + desired.grace_seconds and not member.health.ever_healthy
     if member.health.verdict is Verdict.UNHEALTHY and not in_grace:
         return member
+    if member.instance.state is InstanceState.RUNNING and member.health is _WELL:
+        return member
     return replace(member, instance=replace(member.instance, state=InstanceState.RUNNING), health=_WELL)
 
 

@@ -2,6 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from operator import itemgetter
 
 from infrakit_py.model.instance import InstanceState, Snapshot
 from infrakit_py.model.plan import Assessed, Condition, Version
@@ -46,11 +47,11 @@ def victims(
     for rank in sorted(by_rank):
         left = dict(in_zone)
         level: list[tuple[int, Age, Assessed]] = []
-        for candidate in sorted(by_rank[rank], key=by_age):
+        for age, candidate in sorted(((by_age(c), c) for c in by_rank[rank]), key=itemgetter(0)):
             zone = candidate.member.instance.zone
-            level.append((-left[zone], by_age(candidate), candidate))
+            level.append((-left[zone], age, candidate))
             left[zone] -= 1
-        ordered += [candidate for _, _, candidate in sorted(level, key=lambda entry: entry[:2])]
+        ordered += [candidate for _, _, candidate in sorted(level, key=itemgetter(0, 1))]
         in_zone.subtract(candidate.member.instance.zone for candidate in by_rank[rank])
     return ordered
 

@@ -160,7 +160,7 @@ def _departures(
         dismiss_one(victim, victim.reason or "unhealthy", Cause.REPLACE if replaced else Cause.SCALE_DOWN)
 
     surplus = len(good) - bounds.count
-    for victim in victims(good, running, youngest_first):
+    for victim in victims(good, running, youngest_first) if surplus > 0 else ():
         if surplus <= 0:
             break
         serves = victim.condition is Condition.READY
