@@ -233,7 +233,7 @@ def test_a_reference_is_published_when_the_volume_is_there(provider: Provider, h
     assert provider.published([image]) == {image.identity}
 
 
-def test_leftovers_are_disks_strays_and_unused_images_of_this_cluster_alone(
+def test_leftovers_are_disks_strays_and_images_that_no_other_cluster_uses(
     provider: Provider, image: Image, hypervisor: Any
 ) -> None:
     machine: dict[str, Json] = {"data_disk": "1MiB"}
@@ -249,7 +249,7 @@ def test_leftovers_are_disks_strays_and_unused_images_of_this_cluster_alone(
     }
     assert [outcome.error for outcome in provider.sweep("demo", left)] == [None] * 3
     assert list(provider.leftovers("demo")) == []
-    assert [one.kind for one in provider.leftovers("other")] == ["data disk"]
+    assert [one.kind for one in provider.leftovers("other")] == ["image", "data disk"]
 
 
 @pytest.mark.parametrize(
