@@ -2,7 +2,9 @@
 
 import time
 from threading import Condition
-from typing import Protocol
+from typing import Final, Protocol
+
+_SIGNAL_DELAY_SECONDS: Final = 0.5
 
 
 class Clock(Protocol):
@@ -17,7 +19,7 @@ class Clock(Protocol):
         ...
 
     def wait(self, condition: Condition, seconds: float) -> None:
-        """Wait on a held condition until it is notified or `seconds` have passed."""
+        """Wait on a held condition until it is notified or `seconds` have passed, or wake early for no reason."""
         ...
 
 
@@ -32,8 +34,10 @@ class SystemClock:
             time.sleep(seconds)
 
     def wait(self, condition: Condition, seconds: float) -> None:
+        # CPython runs signal handlers in the main thread between instructions; a signal that comes just before a
+        # long wait begins would be noticed only after it.
         if seconds > 0:
-            condition.wait(seconds)
+            condition.wait(min(seconds, _SIGNAL_DELAY_SECONDS))
 
 
 class VirtualClock:
