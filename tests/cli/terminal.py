@@ -5,8 +5,10 @@ import os
 import pty
 import re
 import select
+import signal
 import struct
 import subprocess
+import sys
 import termios
 import time
 from collections.abc import Iterator
@@ -34,7 +36,8 @@ class Terminal:
         """Read until a text was shown."""
         deadline = time.monotonic() + seconds
         while text not in self.shown:
-            assert time.monotonic() < deadline and self._read(1.0), f"{text!r} was never shown:\n{self.shown}"
+            if time.monotonic() >= deadline or not self._read(1.0):
+                raise AssertionError(f"{text!r} was never shown:\n{self._where_it_hangs()}")
 
     def type(self, keys: str) -> None:
         os.write(self._descriptor, keys.encode())
@@ -44,7 +47,17 @@ class Terminal:
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline and self._read(1.0):
             pass
-        return self.process.wait(max(0.1, deadline - time.monotonic()))
+        try:
+            return self.process.wait(max(0.1, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"it does not end:\n{self._where_it_hangs()}") from None
+
+    def _where_it_hangs(self) -> str:
+        """End the command by a signal at which it shows what its threads do."""
+        self.process.send_signal(signal.SIGABRT)
+        while self._read(1.0):
+            pass
+        return self.shown[-6000:]
 
     def _read(self, seconds: float) -> bool:
         """Read what is there, or becomes there soon; False at the end."""
@@ -64,7 +77,7 @@ def terminal(shell: Shell, *arguments: str) -> Iterator[Terminal]:
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 160, 0, 0))
     process = subprocess.Popen(
-        ["setsid", "--ctty", "--wait", *INFRA, *arguments],
+        ["setsid", "--ctty", "--wait", sys.executable, "-X", "faulthandler", *INFRA[1:], *arguments],
         cwd=shell.work,
         env=shell.environment(),
         stdin=theirs,
