@@ -67,8 +67,9 @@ def _condition(desired: Desired, member: Member, version: Version, now: float) -
             return Condition.DEAD, instance.detail or "not running"
         case InstanceState.INCOMPLETE:
             # One that nobody would finish is rubbish; one that is wanted is finished with its own token.
-            unfinished = "its creation was cut short"
-            return (Condition.DEAD if version is Version.OUTDATED else Condition.STARTING), unfinished
+            unwanted = desired.logical_ids is not None and member.logical_id not in desired.logical_ids
+            rubbish = unwanted or version is Version.OUTDATED
+            return (Condition.DEAD if rubbish else Condition.STARTING), "its creation was cut short"
         case InstanceState.PENDING | InstanceState.RUNNING:
             pass
     if member.draining_since is not None:

@@ -51,7 +51,7 @@ def decide_named(desired: Desired, logical_ids: tuple[str, ...], snapshot: Snaps
     holders = _holders(members)
     kept = [holders[name][0] for name in logical_ids if name in holders]
     unwanted = [a for a in members if a not in kept]
-    arriving, waits = _arrivals(desired, logical_ids, snapshot, members, holders)
+    arriving, waits = _arrivals(desired, logical_ids, snapshot, kept, holders)
     drained, drain_waits = finish_draining(desired, members, now)
     actions: list[Action] = [*drained, *arriving]
     dismissed: set[str] = set()
@@ -59,7 +59,7 @@ def decide_named(desired: Desired, logical_ids: tuple[str, ...], snapshot: Snaps
         *victims([a for a in unwanted if a.condition not in _ON_ITS_WAY_OUT], members, oldest_first),
         *victims([a for a in kept if _needs_replacement(a)], kept, oldest_first),
     ]
-    victim = None if actions or waits else _next_victim(to_go, kept, members, floor)
+    victim = None if actions or waits else _next_victim(to_go, members, floor)
     if victim:
         cause = Cause.REPLACE if victim in kept else Cause.SCALE_DOWN
         reason = victim.reason or ("no longer declared" if victim in unwanted else "unhealthy")
@@ -70,7 +70,7 @@ def decide_named(desired: Desired, logical_ids: tuple[str, ...], snapshot: Snaps
             Wait(f"{names(to_go)} to be replaced, one at a time; {floor} of {len(logical_ids)} must stay ready")
         )
     staying = [a for a in kept if a.member.id not in dismissed and a.version is Version.CURRENT]
-    actions += retags(desired, [a for a in staying if a.condition not in (Condition.DEAD, Condition.DRAINING)])
+    actions += retags(desired, [a for a in staying if a.condition not in (Condition.DEAD, *_ON_ITS_WAY_OUT)])
     return GroupPlan(
         desired.group,
         bounds,
@@ -102,12 +102,12 @@ def _arrivals(
     desired: Desired,
     logical_ids: tuple[str, ...],
     snapshot: Snapshot,
-    members: tuple[Assessed, ...],
+    kept: list[Assessed],
     holders: dict[str, list[Assessed]],
 ) -> tuple[list[Action], list[Wait]]:
     """Create every name that nobody holds: that only adds to what is there."""
     coming = {c.logical_id: c for c in snapshot.in_flight if c.logical_id is not None}
-    actions: list[Action] = finish(desired, members)
+    actions: list[Action] = finish(desired, kept)
     waits: list[Wait] = []
     for name in logical_ids:
         if name in holders:
@@ -128,18 +128,16 @@ def _needs_replacement(assessed: Assessed) -> bool:
     return assessed.version is Version.OUTDATED or assessed.condition in (Condition.DEAD, Condition.UNHEALTHY)
 
 
-def _next_victim(
-    to_go: list[Assessed], kept: list[Assessed], members: tuple[Assessed, ...], floor: int
-) -> Assessed | None:
-    """Choose the one that goes now: the failed first, and one that serves only if a quorum stays.
+def _next_victim(to_go: list[Assessed], members: tuple[Assessed, ...], floor: int) -> Assessed | None:
+    """Choose the one that goes now: the failed first, and one that may serve only if a quorum is known to stay.
 
     Nobody goes while another is on its way in or out.
     """
-    ready = sum(a.condition is Condition.READY for a in kept)
+    ready = sum(a.condition is Condition.READY for a in members)
     for victim in sorted(to_go, key=lambda a: a.condition is Condition.READY):
         if any(a.condition in _IN_TRANSITION for a in members if a is not victim):
             continue
-        serves = victim.condition is Condition.READY and victim in kept
-        if not serves or ready - 1 >= floor:
+        may_serve = victim.condition in (Condition.READY, Condition.UNKNOWN)
+        if not may_serve or ready - (victim.condition is Condition.READY) >= floor:
             return victim
     return None

@@ -8,7 +8,8 @@ With N wanted, S surge and U unavailable, in every tick:
 - one that does not serve goes only while enough others stand: all present but the good ones that are still
   starting must stay at or above the floor, since a health check may be wrong about a whole group.
 
-A new version that never gets ready therefore stops the rollout by itself: it holds the surge, and nothing more goes.
+A new version that never gets ready therefore costs nothing that serves: only its own machines are made anew, each
+after its grace, until somebody's patience ends.
 """
 
 from itertools import islice
@@ -74,6 +75,7 @@ def decide_sized(desired: Desired, snapshot: Snapshot, now: float) -> GroupPlan:
     drained, drain_waits = finish_draining(desired, members, now)
     kept = [a for a in good if a.member.id not in dismissed]
 
+    arriving = [*finish(desired, kept), *arriving]
     actions: list[Action] = [*_remove_dead(members), *arriving, *drained, *leaving, *retags(desired, kept)]
     stuck = [a for a in to_replace if a.member.id not in dismissed]
     if stuck and not actions:
@@ -110,11 +112,11 @@ def _arrivals(
 ) -> tuple[list[Action], list[Wait]]:
     """Create what is missing, as far as surge allows; ask again for what was never answered."""
     present = sum(a.condition in RUNS or a.condition is Condition.DRAINING for a in members)
-    coming = [c for c in snapshot.in_flight if c.fingerprint == desired.fingerprint]
+    coming = [c for c in snapshot.in_flight if c.fingerprint == desired.fingerprint and c.logical_id is None]
     again = [c for c in coming if not c.accepted][: max(0, bounds.count - good)]
     missing = bounds.count - good - len(coming)
     room = bounds.count + bounds.surge - present - len(snapshot.in_flight)
-    actions: list[Action] = [*finish(desired, members), *(resume(desired, c) for c in again)]
+    actions: list[Action] = [resume(desired, c) for c in again]
     short = max(0, bounds.count - good - len(coming) - len(to_replace))
     for number, slot in enumerate(islice(free_slots(snapshot), max(0, min(missing, room)))):
         if number < short:

@@ -2,36 +2,45 @@
 
 from collections.abc import Sequence
 
-from infrakit_groups.policies.classify import is_of_kind, names
-from infrakit_py.model.plan import Assessed, Block, Condition, Desired
-
-_COUNTED = frozenset({Condition.READY, Condition.STARTING, Condition.UNKNOWN})
+from infrakit_groups.policies.classify import RUNS, is_of_kind, names
+from infrakit_py.model.plan import Assessed, Block, Condition, Desired, Version
 
 
 def guard(desired: Desired, members: Sequence[Assessed]) -> Block | None:
     """Block a change that would cost most of a group, or all of it by a change of kind.
 
-    A rollout is no such change: for each machine that goes, one comes first or follows.
+    A rollout is no such change: for each machine that goes, one comes first or follows. So machines that are too
+    many are counted among the current and among the outdated, never both together.
     """
     if desired.allow_mass_destroy:
         return None
-    of_other_kind = [a for a in members if not is_of_kind(desired, a.member)]
-    if of_other_kind:
+    present = [a for a in members if a.condition in RUNS]
+    strangers = [a for a in members if not is_of_kind(desired, a.member) and a.condition is not Condition.LEAVING]
+    if strangers:
         was, is_ = ("size", "logical_ids") if desired.logical_ids is not None else ("logical_ids", "size")
         return Block(
-            f"group {desired.group} changed from {was} to {is_}: that would destroy {names(of_other_kind)}",
+            f"group {desired.group} changed from {was} to {is_}: that would destroy {names(strangers)}",
             "give the group another name to have both for a while, or run apply with --allow-mass-destroy",
         )
-    present = [a for a in members if a.condition in _COUNTED]
-    surplus = len(present) - desired.count
+    surplus, out_of = _surplus(desired, present)
     if surplus > 0 and desired.prevent_destroy:
         return Block(
             f"group {desired.group} has prevent_destroy and {surplus} machines too many",
             "set prevent_destroy: false to let it shrink",
         )
-    if surplus > len(present) / 2:
+    if surplus > out_of / 2:
         return Block(
-            f"group {desired.group} would shrink from {len(present)} to {desired.count}, losing more than half",
+            f"group {desired.group} would shrink from {out_of} to {out_of - surplus}, losing more than half",
             "if that is meant, run apply with --allow-mass-destroy",
         )
     return None
+
+
+def _surplus(desired: Desired, present: Sequence[Assessed]) -> tuple[int, int]:
+    """Return how many of how many machines nobody wants any more."""
+    if desired.logical_ids is not None:
+        before = {a.member.logical_id for a in present}
+        return len(before - set(desired.logical_ids)), len(before)
+    current = sum(a.version is Version.CURRENT for a in present)
+    most = max(current, len(present) - current)
+    return most - desired.count, most
