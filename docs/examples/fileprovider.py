@@ -51,7 +51,7 @@ class FileProvider(Provider):
         def tag(request):
             if (one := self._look(request.instance_id)) is None:
                 raise ProviderError(f"no machine {request.instance_id}")
-            insist_ours(one.id, one.tags, request.cluster)
+            insist_ours(one.id, one.tags, request.cluster, request.group)
             tags = {k: v for k, v in {**one.tags, **request.set_tags}.items() if k not in request.remove_tags}
             self._write(one.id, tags, one.launched_at, os.replace)
 

@@ -21,7 +21,7 @@ from infrakit_py.engine.reconcile import Reconciler, Tick
 from infrakit_py.engine.retry import back_off_seconds, is_retryable
 from infrakit_py.engine.runner import Runner
 from infrakit_py.errors import InfrakitError, ProviderError, TokenSpent
-from infrakit_py.model.plan import Assessed, GroupPlan, Version
+from infrakit_py.model.plan import Assessed, GroupPlan, Publish, Version
 from infrakit_py.model.plan import Condition as MemberCondition
 from infrakit_py.model.quantities import format_duration
 
@@ -56,7 +56,7 @@ class _State:
     fresh_after: int = 0
     attempt: int = 0
     status: GroupStatus = GroupStatus(Phase.WORKING)
-    best: tuple[int, int, int] | None = None
+    best: tuple[int, ...] | None = None
     best_at: float = 0.0
 
 
@@ -137,11 +137,27 @@ class Engine:
         return {name: state.status for name, state in self._states.items()}
 
     def _tick(self, state: _State) -> None:
+        """Run a tick, and end it whatever becomes of it: a group that seemed to run for ever would hang all."""
+        failure: object = ProviderError("a tick ended in an error that could not even be reported")
+        try:
+            failure = attempt(partial(self._tick_once, state))
+        finally:
+            with self._changed:
+                if isinstance(failure, InfrakitError):
+                    state.status = GroupStatus(Phase.FAILED, str(failure), failure.hint or "", state.status.plan)
+                state.running = False
+                self._announce()
+
+    def _tick_once(self, state: _State) -> None:
         waits_for, hopeless = self._dependencies(state)
+        with self._changed:
+            woken_before = state.fresh_after
+            if state.status.phase is Phase.CONVERGED:
+                state.best, state.best_at = None, self._clock.now()
         result = attempt(
             lambda: self._reconciler.tick(
                 state.group,
-                after_turn=max(state.acted_turn, state.fresh_after),
+                after_turn=max(state.acted_turn, woken_before),
                 max_age_seconds=self._poll_seconds / 2,
                 waits_for=waits_for,
                 decided=partial(self._tell_news, state),
@@ -152,9 +168,7 @@ class Engine:
             if isinstance(result, InfrakitError):
                 self._note_error(state, result, now)
             else:
-                self._note_tick(state, result, now, hopeless)
-            state.running = False
-            self._announce()
+                self._note_tick(state, result, now, waits_for, hopeless, woken=state.fresh_after != woken_before)
 
     def _announce(self) -> None:
         self._news = True
@@ -177,12 +191,25 @@ class Engine:
         else:
             self._finish(state, Phase.FAILED, str(error), error.hint or "", state.status.plan)
 
-    def _note_tick(self, state: _State, tick: Tick, now: float, hopeless: tuple[str, ...]) -> None:
+    def _note_tick(
+        self,
+        state: _State,
+        tick: Tick,
+        now: float,
+        waits_for: tuple[str, ...],
+        hopeless: tuple[str, ...],
+        *,
+        woken: bool,
+    ) -> None:
         plan = tick.plan
         state.acted_turn = tick.acted_turn
-        self._note_progress(state, plan, now)
+        self._note_progress(state, tick, now, held_back=bool(waits_for))
         if plan.block is not None:
             self._finish(state, Phase.BLOCKED, plan.block.reason, plan.block.hint, plan)
+        elif woken and not plan.actions:
+            # Something changed after the listing that this plan is from.
+            state.status = GroupStatus(Phase.WORKING, plan=plan)
+            state.due = now
         elif plan.converged:
             state.attempt = 0
             if state.status.phase is not Phase.CONVERGED:
@@ -199,7 +226,7 @@ class Engine:
         reason = "; ".join([*(str(error) for _, error in failures[:1]), *(wait.reason for wait in plan.waits)])
         state.status = GroupStatus(Phase.WORKING, reason, plan=plan)
         deadline = state.group.desired.rollout.progress_deadline_seconds
-        if final:
+        if final and not tick.execution.done:
             self._finish(state, Phase.FAILED, str(final[0]), final[0].hint or "", plan)
         elif now - state.best_at >= deadline:
             text = f"no progress for {format_duration(deadline)}: {reason or 'nothing changes'}"
@@ -216,12 +243,20 @@ class Engine:
             interval = state.group.spec.health.interval_seconds if state.group.spec is not None else inf
             state.due = min([now + self._poll_seconds, now + interval, *until])
 
-    def _note_progress(self, state: _State, plan: GroupPlan, now: float) -> None:
-        """Fewer outdated, more ready, fewer in all: any of these is progress."""
+    def _note_progress(self, state: _State, tick: Tick, now: float, *, held_back: bool) -> None:
+        """Fewer outdated, more ready, fewer in all, an image published: any of these is progress.
+
+        Time that is spent waiting for other groups does not count, nor does draining, which has its own deadline.
+        """
+        plan = tick.plan
         ready = sum(a.version is Version.CURRENT and a.condition is MemberCondition.READY for a in plan.members)
         score = (-plan.outdated, ready, -len(plan.members))
-        if state.best is None or score > state.best:
-            state.best, state.best_at = score, now
+        best = state.best or score
+        state.best = tuple(map(max, best, score))
+        published = tick.execution.done > 0 and any(isinstance(action, Publish) for action in plan.actions)
+        draining = any(a.condition is MemberCondition.DRAINING for a in plan.members)
+        if held_back or published or draining or state.best != best:
+            state.best_at = now
 
     def _finish(self, state: _State, phase: Phase, reason: str, hint: str, plan: GroupPlan | None) -> None:
         state.status = GroupStatus(phase, reason, hint, plan)
@@ -248,7 +283,7 @@ class Engine:
                 self._tell(state, EventKind.WAITING, wait.reason)
 
     def _tell(self, state: _State, kind: EventKind, text: str) -> None:
-        self._listener(Event(self._clock.now(), kind, state.group.name, text))
+        attempt(partial(self._listener, Event(self._clock.now(), kind, state.group.name, text)))
 
 
 def _is_final(state: _State) -> bool:

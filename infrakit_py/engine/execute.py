@@ -164,7 +164,7 @@ class Executor:
 
     def _drain(self, group: Group, actions: Sequence[Drain]) -> Execution:
         began = {tags.DRAINING: repr(self.clock.now())}
-        requests = [TagRequest(a.instance_id, self.cluster.name, began) for a in actions]
+        requests = [TagRequest(a.instance_id, self.cluster.name, began, group=group.name) for a in actions]
         for action in actions:
             self._tell(group, EventKind.DRAINING, f"{action.name}: {action.reason}", name=action.name)
         return self._by_provider(
@@ -180,7 +180,9 @@ class Executor:
         )
 
     def _retag(self, group: Group, actions: Sequence[Retag]) -> Execution:
-        requests = [TagRequest(a.instance_id, self.cluster.name, a.set_tags, a.remove_tags) for a in actions]
+        requests = [
+            TagRequest(a.instance_id, self.cluster.name, a.set_tags, a.remove_tags, group.name) for a in actions
+        ]
         return self._by_provider(group, actions, requests, lambda p: (p.limits.tag_batch, p.tag), EventKind.TAGGED)
 
     def _by_provider(
@@ -249,7 +251,7 @@ class Executor:
         return Execution(len(actions) - len(failures), tuple(failures))
 
     def _tell(self, group: Group, kind: EventKind, text: str, **fields: str | int | float) -> None:
-        self.listener(Event(self.clock.now(), kind, group.name, text, fields))
+        attempt(partial(self.listener, Event(self.clock.now(), kind, group.name, text, fields)))
 
 
 def identify(group: Group, action: Create) -> MemberIdentity:

@@ -42,7 +42,8 @@ class Forecast:
     """All waves of a group, from what is there to what is wanted.
 
     `first` is the plan of the very next tick; `lowest_ready` the fewest ready machines at any time from
-    now on; `block` why it does not get there.
+    now on; `block` why it does not get there. `unseen`: the group could not be looked at, so nothing of this
+    may be acted upon.
     """
 
     group: str
@@ -51,6 +52,12 @@ class Forecast:
     waves: tuple[Wave, ...]
     lowest_ready: int
     block: Block | None = None
+    unseen: bool = False
+
+    @property
+    def settled(self) -> bool:
+        """Tell whether nothing is to be done or waited for, or nothing may be."""
+        return self.first.block is not None or self.first.converged
 
     @property
     def actions(self) -> tuple[Action, ...]:

@@ -15,6 +15,7 @@ from infrakit_py.model.spec import HealthCheck
 from infrakit_py.spi.provider import Provider
 
 PROBES_AT_ONCE: Final = 64
+_FORGOTTEN_AFTER_SECONDS: Final = 3600.0
 
 
 @dataclass(slots=True)
@@ -41,6 +42,7 @@ class HealthMonitor:
         now = self._clock.now()
         running = [(p, i) for p, i in instances if i.state is InstanceState.RUNNING]
         with self._lock:
+            self._forget(now)
             records = {i.id: self._records.setdefault(i.id, _Record()) for _, i in running}
         due = [(p, i) for p, i in running if records[i.id].due <= now]
         answers = self._runner.map([partial(_ask, p, i, check) for p, i in due], PROBES_AT_ONCE)
@@ -48,17 +50,16 @@ class HealthMonitor:
             _note(records[instance.id], answer, check, now)
         return {id_: record.health for id_, record in records.items()}
 
+    def _forget(self, now: float) -> None:
+        """Drop machines that were not asked for long: they are no more."""
+        for old in [id_ for id_, record in self._records.items() if record.due < now - _FORGOTTEN_AFTER_SECONDS]:
+            del self._records[old]
+
     def is_settled(self, instance_ids: Sequence[InstanceId]) -> bool:
         """Tell whether every one of these has a verdict that further checks would have to overturn."""
         with self._lock:
             records = [self._records[id_] for id_ in instance_ids if id_ in self._records]
         return all(record.health.verdict is not Verdict.UNKNOWN for record in records)
-
-    def keep_only(self, instance_ids: set[InstanceId]) -> None:
-        """Forget machines that are no more."""
-        with self._lock:
-            for gone in self._records.keys() - instance_ids:
-                del self._records[gone]
 
 
 def _ask(provider: Provider, instance: Instance, check: HealthCheck) -> str | ProviderError | None:

@@ -71,12 +71,14 @@ class Observer:
             return self._turn
 
     def groups_seen(self, *, all_of_them: bool) -> frozenset[str]:
-        """Return the names of the groups that own an instance.
+        """Return the names of the groups that own an instance, or, where `all_of_them` are wanted, may own one soon.
 
         A provider that cannot be asked is passed over, or, where `all_of_them` are wanted, its ProviderError
         raised.
         """
         seen: set[str] = set()
+        if all_of_them:
+            seen |= {intent.group for intent in self._store.intents(self._cluster) if not intent.gone}
         for name in self._providers:
             try:
                 seen |= self._listing(name, self.turn(), max_age_seconds=0.0).by_group.keys()
@@ -148,6 +150,8 @@ class Observer:
             elif (intent.provider, intent.slot, intent.incarnation) not in seen:
                 unseen.append(intent)
         found, in_flight = self._look_up(unseen, note_gone=lambda i: note(i.slot, i.incarnation + 1))
+        known = {(m.provider, m.id) for m in listed}
+        found = [m for m in found if (m.provider, m.id) not in known]
         return (*listed, *found), tuple(in_flight), incarnations
 
     def _look_up(
@@ -171,7 +175,7 @@ class Observer:
                         in_flight.append(_in_flight(intent))
                 elif intent.instance_id not in answers:
                     in_flight.append(_in_flight(intent))
-                elif (instance := answers[intent.instance_id]) is None or instance.state is InstanceState.GONE:
+                elif (instance := answers[intent.instance_id]) is None or not _is_still(instance, intent):
                     gone.append(intent)
                     note_gone(intent)
                 else:
@@ -208,6 +212,13 @@ class Observer:
             return frozenset()
         provider = self._providers[group.desired.provider]
         return retrying(self._clock, lambda: provider.published([image]))
+
+
+def _is_still(instance: Instance, intent: Intent) -> bool:
+    """Tell whether an instance is what was created: somebody may have given it to another group, or to nobody."""
+    owner = (instance.tags.get(tags.GROUP), instance.tags.get(tags.SLOT))
+    ours = tags.owned_by(instance.tags, intent.cluster) and owner == (intent.group, intent.slot)
+    return ours and instance.state is not InstanceState.GONE
 
 
 def _in_flight(intent: Intent) -> InFlight:

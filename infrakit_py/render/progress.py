@@ -108,13 +108,15 @@ class LiveProgress:
 
     def _table(self) -> "Table":
         from rich.table import Table
+        from rich.text import Text
 
         table = Table.grid(padding=(0, 2))
         statuses = self._statuses()
         for name, status in list(statuses.items())[:_ROWS]:
             state = left_to_do(status.plan) if status.plan is not None else ""
             colour = {Phase.CONVERGED: "green", Phase.FAILED: "red", Phase.BLOCKED: "red"}.get(status.phase, "yellow")
-            table.add_row(name, f"[{colour}]{status.phase.value}[/]", state, status.reason[:100])
+            phase = Text(status.phase.value, style=colour)
+            table.add_row(Text(name), phase, Text(state), Text(status.reason[:100]))
         if len(statuses) > _ROWS:
             table.add_row(f"… {len(statuses) - _ROWS} more groups")
         return table

@@ -49,12 +49,13 @@ class DestroyRequest:
 
 @dataclass(frozen=True, slots=True)
 class TagRequest:
-    """Tags to set and keys to remove on one machine of a cluster."""
+    """Tags to set and keys to remove on one machine of a cluster, and of a group where one is named."""
 
     instance_id: InstanceId
     cluster: str
     set_tags: Mapping[str, str]
     remove_tags: tuple[str, ...] = ()
+    group: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

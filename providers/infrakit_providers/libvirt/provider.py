@@ -78,9 +78,9 @@ class LibvirtProvider:
             for instance_id in instance_ids:
                 domain = domains.by_uuid(connection, instance_id)
                 own = domains.read(domain) if domain is not None else None
-                if domain is None:
-                    found[instance_id] = None
-                elif own is not None:
+                if domain is None or own is None:
+                    found[instance_id] = None  # gone, or no longer ours: our metadata was taken off it
+                else:
                     found[instance_id] = self._instance(connection, domain, own, self._leases(connection, [own]))
         return found
 
@@ -148,7 +148,7 @@ class LibvirtProvider:
             domain = domains.by_uuid(connection, request.instance_id)
             if domain is None:
                 raise ProviderError(f"libvirt: no domain {request.instance_id} to tag")
-            own = domains.require_ours(domains.read(domain), request.instance_id, request.cluster)
+            own = domains.require_ours(domains.read(domain), request.instance_id, request.cluster, request.group)
             wanted = wire.retagged(own.record, request.set_tags, request.remove_tags)
             if wanted != own.record:
                 domains.write_record(domain, wanted)

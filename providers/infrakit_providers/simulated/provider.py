@@ -45,7 +45,7 @@ class SimulatedProvider:
         return [_outcome(answer) for answer in self._cloud.destroy(removals)]
 
     def tag(self, requests: Sequence[TagRequest]) -> Sequence[Outcome]:
-        changes = [Change(one.instance_id, one.set_tags, one.remove_tags, {CLUSTER: one.cluster}) for one in requests]
+        changes = [Change(one.instance_id, one.set_tags, one.remove_tags, _owner(one)) for one in requests]
         return [_outcome(answer) for answer in self._cloud.tag(changes)]
 
     def published(self, images: Sequence[Image]) -> frozenset[str]:
@@ -112,3 +112,7 @@ def _instance(machine: Machine) -> Instance:
 
 def _outcome(answer: str | ProviderError) -> Outcome:
     return Outcome(error=answer) if isinstance(answer, ProviderError) else Outcome(InstanceId(answer))
+
+
+def _owner(request: TagRequest) -> dict[str, str]:
+    return {CLUSTER: request.cluster} | ({GROUP: request.group} if request.group is not None else {})
