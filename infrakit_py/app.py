@@ -1,9 +1,9 @@
 """The composition root: the only place that builds objects. Commands ask it; it decides nothing itself."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import inf
 from pathlib import Path
 from threading import Event as Flag
@@ -67,11 +67,12 @@ class Workbench:
         self.look()
         return tuple(self._forecast(group) for group in self.cluster.groups.values())
 
-    def engine(self, listener: Listener) -> Engine:
-        """Make the engine that brings the cluster to what is wanted, woken by the providers' events."""
-        engine = Engine(
-            self.cluster, self._reconciler(listener), self.runner, self.clock, listener, poll_seconds=POLL_SECONDS
-        )
+    def engine(self, listener: Listener, names: Collection[str]) -> Engine:
+        """Make the engine that brings these groups to what is wanted, woken by the providers' events."""
+        groups = {name: group for name, group in self.cluster.groups.items() if name in names}
+        cluster = replace(self.cluster, groups=groups)
+        reconciler = self._reconciler(listener)
+        engine = Engine(cluster, reconciler, self.runner, self.clock, listener, poll_seconds=POLL_SECONDS)
         for provider in self.cluster.providers.values():
             provider.watch(engine.wake)
         return engine
@@ -124,7 +125,7 @@ class Workbench:
             observation = self.observer.observe(group, after_turn=0, max_age_seconds=POLL_SECONDS)
         except ProviderError as exc:
             plan = _blind(group, exc)
-            return Forecast(group.name, plan.bounds, plan, (), 0, plan.block)
+            return Forecast(group.name, plan.bounds, plan, (), 0, plan.block, unseen=True)
         return forecast(group.policy, group.desired, observation.snapshot, self.clock.now())
 
     def _health_is_known(self, plans: Mapping[str, GroupPlan]) -> bool:

@@ -1,6 +1,7 @@
 """`infra apply`."""
 
 import json
+from contextlib import ExitStack
 from pathlib import Path
 
 import click
@@ -31,30 +32,36 @@ def apply(
     and repeated at any time: what was done stays done, and nothing is done twice.
     """
     from infrakit_py.app import App
-    from infrakit_py.cli.changing import approve, carry_out, progress, report
+    from infrakit_py.cli.changing import approve, carry_out, joined, planned, progress, report, workable
     from infrakit_py.render.plan import has_changes, plan_json, plan_text
 
     app = App()
     worst = 0
     specs = app.load(options.chosen(positional, named))
-    with app.store() as store:
-        for spec in specs:
-            with (
-                store.exclusive(spec.name),
-                app.workbench(
-                    spec, store, only=only, parallelism=parallelism, allow_mass_destroy=allow_mass_destroy
-                ) as bench,
-            ):
-                forecasts = bench.plan()
-                if as_json:
-                    click.echo(json.dumps(plan_json(spec, forecasts), ensure_ascii=False))
-                else:
-                    click.echo(plan_text(spec, forecasts))
-                if has_changes(forecasts) and not approve("Do this?", auto_approve=auto_approve):
+    with ExitStack() as stack:
+        store = stack.enter_context(app.store())
+        benches = []
+        for spec in specs:  # all of them first: what cannot be done shows before anything is touched
+            stack.enter_context(store.exclusive(spec.name))
+            opened = app.workbench(
+                spec, store, only=only, parallelism=parallelism, allow_mass_destroy=allow_mass_destroy
+            )
+            benches.append(stack.enter_context(opened))
+        for bench in benches:
+            forecasts = bench.plan()
+            if as_json:
+                click.echo(json.dumps(plan_json(bench.spec, forecasts), ensure_ascii=False))
+            else:
+                click.echo(plan_text(bench.spec, forecasts))
+            settlement = planned(forecasts)
+            if auto_approve or not all(forecast.settled for forecast in forecasts):
+                question = "Do this?" if has_changes(forecasts) else "Wait for it, and act where needed?"
+                if not approve(question, auto_approve=auto_approve):
                     raise click.Abort
                 with progress(as_json=as_json) as shown:
-                    settlement = carry_out(bench, shown, timeout_seconds=timeout)
-            code = report(spec.name, settlement, as_json=as_json)
+                    done = carry_out(bench, shown, workable(bench.cluster, forecasts), timeout_seconds=timeout)
+                settlement = joined(settlement, done)
+            code = report(bench.spec.name, settlement, as_json=as_json)
             if code > 1:
                 return code
             worst = max(worst, code)

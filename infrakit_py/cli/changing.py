@@ -4,7 +4,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from threading import Event as Flag
 from types import FrameType
@@ -13,8 +13,10 @@ import click
 
 from infrakit_py.app import Workbench
 from infrakit_py.cli.failure import INTERRUPTED
+from infrakit_py.engine.cluster import Cluster
 from infrakit_py.engine.converge import End, Settlement
-from infrakit_py.engine.engine import Engine, Phase
+from infrakit_py.engine.engine import Engine, GroupStatus, Phase
+from infrakit_py.engine.forecast import Forecast
 from infrakit_py.errors import UsageError
 from infrakit_py.render.plan import left_to_do
 from infrakit_py.render.progress import JsonProgress, LineProgress, LiveProgress, Progress
@@ -41,13 +43,47 @@ def progress(*, as_json: bool) -> Progress:
     return LiveProgress() if sys.stdout.isatty() else LineProgress()
 
 
-def carry_out(bench: Workbench, shown: Progress, *, timeout_seconds: float) -> Settlement:
-    """Run the engine until it is settled; SIGINT and SIGTERM stop it at a safe point, a second one at once."""
-    engine = bench.engine(shown.tell)
+def carry_out(bench: Workbench, shown: Progress, groups: Collection[str], *, timeout_seconds: float) -> Settlement:
+    """Run the engine on these groups until they are settled.
+
+    SIGINT and SIGTERM stop it at a safe point, a second one at once.
+    """
+    engine = bench.engine(shown.tell, groups)
     shown.follow(engine.statuses)
     stop = Flag()
     with _stopped_by_signals(engine, stop, shown):
         return bench.converge(engine, timeout_seconds=timeout_seconds, stop=stop)
+
+
+def planned(forecasts: Sequence[Forecast]) -> Settlement:
+    """Return how things stand if nothing is done."""
+    groups = {forecast.group: _standing(forecast) for forecast in forecasts}
+    good = all(status.phase is Phase.CONVERGED for status in groups.values())
+    return Settlement(End.CONVERGED if good else End.FAILED, groups)
+
+
+def workable(cluster: Cluster, forecasts: Sequence[Forecast]) -> set[str]:
+    """Return the groups that may be acted upon: those that were seen, and wait for none that was not."""
+    names = {forecast.group for forecast in forecasts if not forecast.unseen}
+    while held := {name for name in names if set(cluster.after.get(name, ())) & (cluster.groups.keys() - names)}:
+        names -= held
+    return names
+
+
+def joined(before: Settlement, done: Settlement) -> Settlement:
+    """Return how things stand after some of the groups were worked on."""
+    groups = {**before.groups, **done.groups}
+    good = all(status.phase is Phase.CONVERGED for status in groups.values())
+    return Settlement(End.FAILED if done.end is End.CONVERGED and not good else done.end, groups)
+
+
+def _standing(forecast: Forecast) -> GroupStatus:
+    block = forecast.first.block
+    if block is not None:
+        phase = Phase.FAILED if forecast.unseen else Phase.BLOCKED
+        return GroupStatus(phase, block.reason, block.hint, None if forecast.unseen else forecast.first)
+    reason = "; ".join(wait.reason for wait in forecast.first.waits)
+    return GroupStatus(Phase.CONVERGED if forecast.first.converged else Phase.WORKING, reason, plan=forecast.first)
 
 
 def report(cluster: str, settlement: Settlement, *, as_json: bool) -> int:

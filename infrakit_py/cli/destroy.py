@@ -1,6 +1,7 @@
 """`infra destroy`."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import click
@@ -43,24 +44,32 @@ def destroy(
                 f"cluster {spec.name}: {', '.join(kept)} must not be destroyed",
                 hint="set prevent_destroy: false in the file first",
             )
-    with app.store() as store:
-        for spec in specs:
-            with (
-                store.exclusive(spec.name),
-                app.workbench(spec, store, only=only, parallelism=parallelism, destroy=True) as bench,
-            ):
-                plans = bench.look()
-                leftovers = bench.leftovers(only, keep_data=keep_data)
-                if not as_json:
-                    click.echo(_what_goes(spec.name, plans, leftovers))
-                if _anything(plans, leftovers) and not approve("Destroy all of this?", auto_approve=auto_approve):
-                    raise click.Abort
-                with progress(as_json=as_json) as shown:
-                    settlement = carry_out(bench, shown, timeout_seconds=timeout)
-                    errors: tuple[ProviderError, ...] = ()
-                    if settlement.end is End.CONVERGED:
-                        errors = bench.sweep(only, keep_data=keep_data, listener=shown.tell)
-            code = report(spec.name, settlement, as_json=as_json)
+    with ExitStack() as stack:
+        store = stack.enter_context(app.store())
+        benches = []
+        for spec in specs:  # all of them first: what cannot be done shows before anything is touched
+            stack.enter_context(store.exclusive(spec.name))
+            opened = app.workbench(spec, store, only=only, parallelism=parallelism, destroy=True)
+            benches.append(stack.enter_context(opened))
+        for bench in benches:
+            name = bench.spec.name
+            plans = bench.look()
+            for plan in plans.values():
+                if plan.block is not None:
+                    raise ProviderError(f"cluster {name}: {plan.block.reason}", hint=plan.block.hint)
+            leftovers = bench.leftovers(only, keep_data=keep_data)
+            if not as_json:
+                click.echo(_what_goes(name, plans, leftovers))
+            anything = _anything(plans, leftovers)
+            if anything and not approve("Destroy all of this?", auto_approve=auto_approve):
+                raise click.Abort
+            with progress(as_json=as_json) as shown:
+                groups = plans if anything or auto_approve else ()
+                settlement = carry_out(bench, shown, groups, timeout_seconds=timeout)
+                errors: tuple[ProviderError, ...] = ()
+                if settlement.end is End.CONVERGED and anything:
+                    errors = bench.sweep(only, keep_data=keep_data, listener=shown.tell)
+            code = report(name, settlement, as_json=as_json)
             for error in errors:
                 click.echo(f"could not be deleted: {error}", err=True)
                 code = max(code, 1)
@@ -71,7 +80,7 @@ def destroy(
 
 
 def _anything(plans: Mapping[str, GroupPlan], leftovers: Mapping[str, Sequence[Leftover]]) -> bool:
-    return any(plan.members for plan in plans.values()) or any(leftovers.values())
+    return any(plan.members or not plan.converged for plan in plans.values()) or any(leftovers.values())
 
 
 def _what_goes(cluster: str, plans: Mapping[str, GroupPlan], leftovers: Mapping[str, Sequence[Leftover]]) -> str:

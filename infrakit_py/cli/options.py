@@ -1,8 +1,8 @@
 """Options that several commands share, and what they mean."""
 
 import logging
-import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -70,6 +70,16 @@ def debug(command: F) -> F:
     )(command)
 
 
+class _StandardError:
+    """Where log lines go. That nobody reads them any more is no reason to stop the work."""
+
+    def msg(self, line: str) -> None:
+        with suppress(OSError):
+            click.echo(line, err=True)
+
+    debug = info = warning = error = critical = exception = msg
+
+
 def configure_logging(level: int) -> None:
     """Send structlog's events of at least `level` to standard error, one line each."""
     import structlog
@@ -83,7 +93,7 @@ def configure_logging(level: int) -> None:
             structlog.processors.LogfmtRenderer(key_order=["timestamp", "level", "event"]),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=lambda *_names: _StandardError(),
         cache_logger_on_first_use=True,
     )
 
