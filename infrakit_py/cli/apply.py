@@ -13,7 +13,11 @@ from infrakit_py.cli import options
 @options.files
 @options.groups
 @options.as_json
-@click.option("--allow-mass-destroy", is_flag=True, help="Go on where a group would lose more than half.")
+@click.option(
+    "--allow-mass-destroy",
+    is_flag=True,
+    help="Go on where a group would lose more than half, change its kind, or has left the file.",
+)
 @options.changing
 @options.debug
 def apply(

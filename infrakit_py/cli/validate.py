@@ -23,4 +23,7 @@ def validate(positional: tuple[Path, ...], named: tuple[Path, ...], as_json: boo
         return
     for spec in specs:
         machines = sum(group.count for group in spec.groups.values())
-        click.echo(f"{spec.source}: cluster {spec.name} is valid: {len(spec.groups)} groups, {machines} machines")
+        groups = f"{len(spec.groups)} group{'s' * (len(spec.groups) != 1)}"
+        click.echo(
+            f"{spec.source}: cluster {spec.name} is valid: {groups}, {machines} machine{'s' * (machines != 1)}"
+        )

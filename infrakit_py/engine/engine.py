@@ -223,7 +223,9 @@ class Engine:
     def _go_on(self, state: _State, tick: Tick, now: float) -> None:
         plan, failures = tick.plan, tick.execution.failures
         final = [error for _, error in failures if not error.retryable]
-        reason = "; ".join([*(str(error) for _, error in failures[:1]), *(wait.reason for wait in plan.waits)])
+        doing = [action.reason for action in plan.actions[:1]]
+        waits = [wait.reason for wait in plan.waits]
+        reason = "; ".join([*(str(error) for _, error in failures[:1]), *waits] or doing)
         state.status = GroupStatus(Phase.WORKING, reason, plan=plan)
         deadline = state.group.desired.rollout.progress_deadline_seconds
         if final and not tick.execution.done:
@@ -295,4 +297,6 @@ def _ready(assessed: Assessed) -> bool:
 
 
 def _summary(plan: GroupPlan | None) -> str:
-    return f"{plan.ready} of {plan.bounds.count} ready" if plan is not None else ""
+    if plan is None or not plan.bounds.count:
+        return "nothing there"
+    return f"{plan.ready} of {plan.bounds.count} ready"

@@ -247,7 +247,8 @@ class Executor:
                 failures.append((action, outcome.error))
                 kind = EventKind.RETRY if outcome.error.retryable else EventKind.FAILED
                 hint = f" ({outcome.error.hint})" if outcome.error.hint else ""
-                self._tell(group, kind, f"{name}: {outcome.error}{hint}", name=name)
+                text = str(outcome.error).removeprefix(f"{name}: ")
+                self._tell(group, kind, f"{name}: {text}{hint}", name=name)
         return Execution(len(actions) - len(failures), tuple(failures))
 
     def _tell(self, group: Group, kind: EventKind, text: str, **fields: str | int | float) -> None:

@@ -27,6 +27,7 @@ from infrakit_py.spi.policy import Policy
 
 _WELL: Final = Health(Verdict.HEALTHY, ever_healthy=True)
 _TICK_SECONDS: Final = 1.0
+_AHEAD_SECONDS: Final = 1e6
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +183,8 @@ def _created(desired: Desired, action: Create, now: float) -> Member:
     if desired.image is not None:
         own[tags.IMAGE] = desired.image.identity
     id_ = InstanceId(f"(new) {action.slot}/{action.incarnation}")
-    instance = Instance(id_, tags.with_user_tags(own, desired.user_tags), InstanceState.PENDING, now)
+    launched_at = now + _AHEAD_SECONDS  # in this world nothing outlives its grace before it is ready
+    instance = Instance(id_, tags.with_user_tags(own, desired.user_tags), InstanceState.PENDING, launched_at)
     return Member(instance, action.provider)
 
 

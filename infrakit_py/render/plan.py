@@ -25,7 +25,8 @@ def summary(forecasts: Sequence[Forecast]) -> str:
             total[key] = total.get(key, 0) + count
     signs = {"create": "+", "replace": "-", "destroy": "-", "tag": "~", "publish": "^"}
     parts = [f"{sign}{total[key]} {key}" for key, sign in signs.items() if total.get(key)]
-    return "  ".join(parts) or "no changes"
+    blocked = [forecast.group for forecast in forecasts if forecast.block is not None]
+    return ("  ".join(parts) or "no changes") + (f"; blocked: {', '.join(blocked)}" if blocked else "")
 
 
 def plan_text(spec: ClusterSpec, forecasts: Sequence[Forecast], *, full: bool = False) -> str:
@@ -41,7 +42,7 @@ def plan_text(spec: ClusterSpec, forecasts: Sequence[Forecast], *, full: bool = 
                 lines.append(f"    … and {len(wave.actions) - len(shown)} more (--full shows all)")
         if not forecast.waves and forecast.block is None:
             lines.append("  no changes")
-        if forecast.waves and forecast.bounds.count:
+        if forecast.waves and forecast.lowest_ready:
             lines.append(f"  never fewer than {forecast.lowest_ready} ready")
         lines += [f"  waiting: {wait.reason}" for wait in forecast.first.waits]
         if forecast.block is not None:

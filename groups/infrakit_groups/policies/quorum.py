@@ -113,7 +113,9 @@ def _arrivals(
         if name in holders:
             continue
         if name not in coming:
-            actions.append(create(desired, snapshot, name, name, f"{name} has no machine"))
+            gone = snapshot.incarnations.get(name, 0)
+            reason = f"successor number {gone}" if gone else "it has no machine yet"
+            actions.append(create(desired, snapshot, name, name, reason))
         elif coming[name].accepted:
             waits.append(Wait(f"{name} was asked for and is not listed yet"))
         else:

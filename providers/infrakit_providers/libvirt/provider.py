@@ -78,8 +78,10 @@ class LibvirtProvider:
             for instance_id in instance_ids:
                 domain = domains.by_uuid(connection, instance_id)
                 own = domains.read(domain) if domain is not None else None
-                if domain is None or own is None:
-                    found[instance_id] = None  # gone, or no longer ours: our metadata was taken off it
+                if domain is None:
+                    found[instance_id] = None
+                elif own is None:  # somebody else's, or no longer ours
+                    found[instance_id] = Instance(instance_id, {}, InstanceState.RUNNING, launched_at=0.0)
                 else:
                     found[instance_id] = self._instance(connection, domain, own, self._leases(connection, [own]))
         return found

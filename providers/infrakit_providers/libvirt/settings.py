@@ -62,8 +62,8 @@ class Machine(BaseModel):
     vcpus: int = Field(default=1, ge=1, le=512)
     memory: Size = Field(default=512 * MIB, ge=16 * MIB)
     network: ObjectName = "default"
-    root_disk: Size | None = Field(default=None, ge=MIB)
-    data_disk: Size | None = Field(default=None, ge=MIB)
+    root_disk: Annotated[Size, Field(ge=MIB)] | None = None
+    data_disk: Annotated[Size, Field(ge=MIB)] | None = None
 
 
 def complaints(review: MachineReview) -> Iterable[Complaint]:

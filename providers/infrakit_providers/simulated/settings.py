@@ -36,8 +36,12 @@ def _size(written: object) -> int:
     return parse_size(written)
 
 
-Duration = Annotated[float, BeforeValidator(_duration), PlainSerializer(format_duration, when_used="json")]
-Size = Annotated[PositiveInt, BeforeValidator(_size), PlainSerializer(format_size, when_used="json")]
+Duration = Annotated[
+    float, BeforeValidator(_duration, json_schema_input_type=str), PlainSerializer(format_duration, when_used="json")
+]
+Size = Annotated[
+    PositiveInt, BeforeValidator(_size, json_schema_input_type=str), PlainSerializer(format_size, when_used="json")
+]
 Name = Annotated[str, Field(min_length=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -90,6 +94,14 @@ class Spread(_Strict):
         return max(low, seconds if high is None else min(seconds, high))
 
 
+def _as_written(written: object) -> object:
+    return written
+
+
+BootTime = Annotated[Spread, BeforeValidator(_as_written, json_schema_input_type=str | Spread)]
+"""A spread, or one duration for all."""
+
+
 def _capacity(written: object) -> object:
     numbers = written.values() if isinstance(written, Mapping) else [0 if written is None else written]
     if not all(type(number) is int and number >= 0 for number in numbers):
@@ -106,7 +118,7 @@ class SimSettings(_Strict):
 
     database: str = ".infrakit/simulated.db"
     seed: int = 0
-    boot_time: Spread = Spread.model_validate("2s")
+    boot_time: BootTime = Spread.model_validate("2s")
     provision_delay: Duration = 0.0
     destroy_time: Duration = 0.0
     gone_listed_for: Duration = 0.0
