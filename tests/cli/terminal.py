@@ -42,6 +42,13 @@ class Terminal:
     def type(self, keys: str) -> None:
         os.write(self._descriptor, keys.encode())
 
+    def ended_within(self, seconds: float) -> bool:
+        """Read on for a while; tell whether the command has ended."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline and self._read(0.1):
+            pass
+        return self.process.poll() is not None
+
     def end(self, seconds: float = 30.0) -> int:
         """Read on until the command has ended; return its exit code."""
         deadline = time.monotonic() + seconds
