@@ -113,7 +113,7 @@ def test_scale_down_by_more_than_half_is_blocked() -> None:
 
 def test_scale_down_by_more_than_half_goes_on_when_allowed() -> None:
     plan = decide(desired(1, allow=True), snapshot(*(member(n) for n in range(3))))
-    assert told(plan) == ["-web-0", "-web-1"]
+    assert told(plan) == ["-web-2", "-web-1"]
 
 
 def test_trap_6_a_group_of_zero_is_converged_when_it_is_empty() -> None:
@@ -164,7 +164,7 @@ def test_trap_3_a_drain_that_never_ends_is_over_at_its_deadline() -> None:
 def test_a_machine_that_serves_is_drained_first_and_a_broken_one_is_not() -> None:
     group = snapshot(member(0), member(1), member(2, health=ILL), member(3), member(4))
     plan = decide(desired(3, drains=True), group)
-    assert told(plan) == ["-web-2", ".web-0"] or told(plan) == ["-web-2", ".web-4"]
+    assert told(plan) == ["-web-2", ".web-4"]
 
 
 def test_an_accepted_creation_counts_as_present() -> None:

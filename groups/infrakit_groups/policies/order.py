@@ -27,7 +27,8 @@ def oldest_first(assessed: Assessed) -> Age:
 
 
 def youngest_first(assessed: Assessed) -> Age:
-    return _age(assessed, -assessed.member.instance.launched_at)
+    age, slot, name, id_ = _age(assessed, -assessed.member.instance.launched_at)
+    return age, -slot, name, id_  # of machines launched at once the low numbers stay
 
 
 def victims(

@@ -113,8 +113,7 @@ def _arrivals(
         if name in holders:
             continue
         if name not in coming:
-            gone = snapshot.incarnations.get(name, 0)
-            reason = f"successor number {gone}" if gone else "it has no machine yet"
+            reason = "its predecessor is gone" if snapshot.incarnations.get(name) else "it has no machine yet"
             actions.append(create(desired, snapshot, name, name, reason))
         elif coming[name].accepted:
             waits.append(Wait(f"{name} was asked for and is not listed yet"))
