@@ -1,8 +1,9 @@
 """Options that several commands share, and what they mean."""
 
 import logging
+import os
+import sys
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -74,8 +75,10 @@ class _StandardError:
     """Where log lines go. That nobody reads them any more is no reason to stop the work."""
 
     def msg(self, line: str) -> None:
-        with suppress(OSError):
+        try:
             click.echo(line, err=True)
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
     debug = info = warning = error = critical = exception = msg
 

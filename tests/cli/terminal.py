@@ -16,6 +16,8 @@ from contextlib import contextmanager
 
 from tests.cli.shell import INFRA, Shell
 
+_SIGNALS = ("env", "--default-signal=INT")
+"""Whoever is started in the background of a shell is deaf to Ctrl-C, and so are its children."""
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
@@ -41,13 +43,6 @@ class Terminal:
 
     def type(self, keys: str) -> None:
         os.write(self._descriptor, keys.encode())
-
-    def ended_within(self, seconds: float) -> bool:
-        """Read on for a while; tell whether the command has ended."""
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline and self._read(0.1):
-            pass
-        return self.process.poll() is not None
 
     def end(self, seconds: float = 30.0) -> int:
         """Read on until the command has ended; return its exit code."""
@@ -84,7 +79,7 @@ def terminal(shell: Shell, *arguments: str) -> Iterator[Terminal]:
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 160, 0, 0))
     process = subprocess.Popen(
-        ["setsid", "--ctty", "--wait", sys.executable, "-X", "faulthandler", *INFRA[1:], *arguments],
+        [*_SIGNALS, "setsid", "--ctty", "--wait", sys.executable, "-X", "faulthandler", *INFRA[1:], *arguments],
         cwd=shell.work,
         env=shell.environment(),
         stdin=theirs,

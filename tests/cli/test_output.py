@@ -111,6 +111,22 @@ def test_a_reader_that_goes_away_is_no_accident(command: str, shell: Shell) -> N
         assert len(shell.machines()) == 400, "what was approved was not done"
 
 
+def test_a_log_that_nobody_reads_any_more_does_not_stop_what_was_approved(shell: Shell) -> None:
+    shell.write(cluster(web=web(), provider={"boot_time": "500ms"}))
+    process = subprocess.Popen(
+        [*INFRA, "apply", "--auto-approve", "--debug"],
+        cwd=shell.work,
+        env=shell.environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stderr is not None
+    process.stderr.close()
+    assert process.wait(30) == 0
+    assert len(shell.machines()) == 3
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
 def test_a_full_disk_below_the_output_does_not_stop_what_was_approved(shell: Shell) -> None:
     shell.write(cluster(web=web()))
