@@ -1,7 +1,6 @@
 """Progress of a long operation: live on a terminal, a line an event elsewhere, JSON lines on request."""
 
 import json
-from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, suppress
 from datetime import UTC, datetime
@@ -81,7 +80,6 @@ class LiveProgress:
         from rich.live import Live
 
         self._statuses: Statuses = dict
-        self._pending: deque[str] = deque()
         self._console = Console(highlight=False)
         self._live = Live(
             console=self._console,

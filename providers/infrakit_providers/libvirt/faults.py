@@ -8,9 +8,9 @@ from infrakit_py.errors import NoCapacity, PluginError, ProviderError, Transient
 
 # Numbers of libvirt's public ABI, so that this module can be read without the library.
 FROM_RPC: Final = 7
-INTERNAL_ERROR, NO_SUPPORT, INVALID_ARG, OPERATION_FAILED, NO_DOMAIN = 1, 3, 8, 9, 42
+NO_SUPPORT, INVALID_ARG, NO_DOMAIN = 3, 8, 42
 NO_NETWORK, NO_STORAGE_POOL, NO_STORAGE_VOL, OPERATION_INVALID = 43, 49, 50, 55
-NO_DOMAIN_METADATA, STORAGE_VOL_EXIST = 80, 90
+STORAGE_VOL_EXIST = 90
 _RPC, _OPERATION_TIMEOUT, _AGENT_UNRESPONSIVE, _RESOURCE_BUSY = 39, 68, 86, 87
 
 POOL_BUSY: Final = "asynchronous jobs running"
