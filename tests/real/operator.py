@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from tests.images import BuiltImage
 APPLY_SECONDS: Final = 240.0
 HTTP_SECONDS: Final = 5.0
 POLL_SECONDS: Final = 0.1
+_TIMESTAMP: Final = re.compile(r"\d\d:\d\d:\d\d ")
 
 
 @dataclass(frozen=True)
@@ -77,23 +79,28 @@ class Operator:
     def apply(self, *more: str, expect: int = 0) -> str:
         return self.infra("apply", "--auto-approve", *more, expect=expect)
 
-    def kill_apply_after(self, seconds: float) -> bool:
-        """Begin an apply and kill -9 it; tell whether it was still running."""
-        command = self.host.command_inside(self.command("apply", "--auto-approve"))
+    def kill_apply_after(self, events: int, seconds: float) -> bool:
+        """Begin an apply, kill -9 it so long after it told of so many events; tell whether it was still running."""
         process = subprocess.Popen(
-            command,
+            self.host.command_inside(self.command("apply", "--auto-approve")),
             env=self.environment,
-            stdout=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
+            text=True,
             start_new_session=True,
         )
-        try:
-            process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-            return True
-        return False
+        assert process.stdout is not None
+        with process.stdout as lines:
+            told = 0
+            while told < events and (line := lines.readline()):
+                told += bool(_TIMESTAMP.match(line))
+            try:
+                process.wait(seconds)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+                return True
+            return False
 
     def machines(self, group: str = "web") -> list[dict[str, Any]]:
         document = json.loads(self.infra("status", "--json"))

@@ -21,7 +21,8 @@ _LOST_CONNECTION: Final = (
     "cannot write data",
     "broken pipe",
 )
-_BUSY: Final = (POOL_BUSY, "still being allocated", "still in use")
+_IN_USE: Final = ("still being allocated", "still in use")
+_BUSY: Final = (POOL_BUSY, *_IN_USE)
 _REFUSED: Final = ("permission denied", "authentication", "host key verification", "certificate")
 _OUT_OF_RESOURCES: Final = ("cannot allocate memory", "no space left on device")
 
@@ -29,6 +30,13 @@ _OUT_OF_RESOURCES: Final = ("cannot allocate memory", "no space left on device")
 def is_missing(exc: Exception) -> bool:
     """Tell whether libvirt said that the very thing asked for does not exist."""
     return code_of(exc) in (NO_DOMAIN, NO_NETWORK, NO_STORAGE_POOL, NO_STORAGE_VOL)
+
+
+def is_in_use(exc: BaseException) -> bool:
+    """Tell whether libvirt said that another is writing to the volume at this moment."""
+    import libvirt
+
+    return isinstance(exc, libvirt.libvirtError) and any(phrase in str(exc).lower() for phrase in _IN_USE)
 
 
 def code_of(exc: Exception) -> int:

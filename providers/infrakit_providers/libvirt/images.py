@@ -10,6 +10,9 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
+from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_exponential
+
+from infrakit_providers.libvirt import faults
 from infrakit_providers.libvirt.names import IMAGE_COMPLETE, image_base
 from infrakit_providers.libvirt.settings import DISK_FORMATS
 from infrakit_providers.libvirt.storage import Pool
@@ -20,6 +23,8 @@ from infrakit_py.model.quantities import format_size
 from infrakit_py.model.spec import Image, ImageFile, ImageForm
 
 _BLOCK: Final = 2**18
+_LOOK_SECONDS: Final = 2.0
+_OTHERS_SECONDS: Final = 300.0
 _CMDLINE_LIMIT: Final = 2**16
 
 
@@ -36,7 +41,10 @@ def is_published(pool: Pool, image: Image) -> bool:
 
 
 def publish(pool: Pool, image: Image, progress: Callable[[int, int], None]) -> None:
-    """Write the image's volumes. Safe to repeat and to run twice at once: each writes the same bytes."""
+    """Write the image's volumes. Safe to repeat and to run twice at once: each writes the same bytes.
+
+    libvirt lets only one write to a volume at a time, so the others wait for it, and then find it written.
+    """
     if image.form is ImageForm.REFERENCE:
         if is_published(pool, image):
             return
@@ -44,6 +52,17 @@ def publish(pool: Pool, image: Image, progress: Callable[[int, int], None]) -> N
             f"libvirt: image {image.name}: no volume {image.reference} in pool {pool.name}",
             hint=f"virsh vol-list {pool.name} shows what is there; an image by reference is never uploaded",
         )
+    for attempt in Retrying(
+        retry=retry_if_exception(faults.is_in_use),
+        wait=wait_exponential(multiplier=0.1, max=_LOOK_SECONDS),
+        stop=stop_after_delay(_OTHERS_SECONDS),
+        reraise=True,
+    ):
+        with attempt:
+            _publish_files(pool, image, progress)
+
+
+def _publish_files(pool: Pool, image: Image, progress: Callable[[int, int], None]) -> None:
     if is_published(pool, image):
         progress(image.size, image.size)
         return
