@@ -4,36 +4,42 @@ import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from math import inf
 from pathlib import Path
+from random import Random
 from threading import Event as Flag
 from typing import Final
 
 from infrakit_py.clock import Clock, SystemClock
-from infrakit_py.engine.cluster import Cluster, Group, want, want_nothing
+from infrakit_py.engine.budget import Budget
+from infrakit_py.engine.cluster import Cluster, Group, declared, revived, want_nothing
+from infrakit_py.engine.controller import Keeper, Opened
 from infrakit_py.engine.converge import Settlement, converge
 from infrakit_py.engine.engine import Engine
 from infrakit_py.engine.events import Event, EventKind, Listener
 from infrakit_py.engine.execute import Executor
-from infrakit_py.engine.forecast import Forecast, forecast
+from infrakit_py.engine.forecast import Forecast, World, forecast
 from infrakit_py.engine.health import PROBES_AT_ONCE, HealthMonitor
 from infrakit_py.engine.observe import Observer
 from infrakit_py.engine.reconcile import Reconciler
 from infrakit_py.engine.runner import Runner, ThreadRunner
 from infrakit_py.engine.unreachable import Unreachable
+from infrakit_py.engine.versions import Revive, Versions
 from infrakit_py.errors import ProviderError, UsageError
 from infrakit_py.images.identity import read_image
-from infrakit_py.loading import load
+from infrakit_py.loading import ImageReader, load
 from infrakit_py.model.fingerprint import spec_digest
 from infrakit_py.model.instance import InstanceState
 from infrakit_py.model.plan import Block, Bounds, GroupPlan
+from infrakit_py.model.revision import GroupVersion, HistoryEntry
 from infrakit_py.model.spec import ClusterSpec, GroupSpec
 from infrakit_py.plugins import InstalledPlugins
 from infrakit_py.spi.flavor import Flavor
 from infrakit_py.spi.provider import Leftover, Provider, ProviderContext
 from infrakit_py.spi.store import Store
-from infrakit_py.stores.memory import MemoryStore
-from infrakit_py.stores.sqlite import SqliteStore, read_intents, state_directory
+from infrakit_py.stores.looking import read_only
+from infrakit_py.stores.sqlite import SqliteStore, state_directory
 
 DEFAULT_PARALLELISM: Final = 10
 POLL_SECONDS: Final = 1.0
@@ -51,6 +57,8 @@ class Workbench:
     runner: Runner
     clock: Clock
     store: Store
+    versions: Versions
+    chance: Random
 
     def look(self) -> Mapping[str, GroupPlan]:
         """Observe and decide once for every group, after its machines' health is known. Touch nothing."""
@@ -67,12 +75,23 @@ class Workbench:
         self.look()
         return tuple(self._forecast(group) for group in self.cluster.groups.values())
 
-    def engine(self, listener: Listener, names: Collection[str]) -> Engine:
-        """Make the engine that brings these groups to what is wanted, woken by the providers' events."""
+    def engine(self, listener: Listener, names: Collection[str], *, endless: bool = False) -> Engine:
+        """Make the engine that brings these groups to what is wanted, woken by the providers' events.
+
+        `endless`: and keeps them there.
+        """
         groups = {name: group for name, group in self.cluster.groups.items() if name in names}
         cluster = replace(self.cluster, groups=groups)
-        reconciler = self._reconciler(listener)
-        engine = Engine(cluster, reconciler, self.runner, self.clock, listener, poll_seconds=POLL_SECONDS)
+        engine = Engine(
+            cluster,
+            self._reconciler(listener),
+            self.runner,
+            self.clock,
+            listener,
+            poll_seconds=POLL_SECONDS,
+            chance=self.chance,
+            endless=endless,
+        )
         for provider in self.cluster.providers.values():
             provider.watch(engine.wake)
         return engine
@@ -108,7 +127,9 @@ class Workbench:
 
     def _reconciler(self, listener: Listener) -> Reconciler:
         executor = Executor(self.cluster, self.store, self.runner, self.clock, listener)
-        return Reconciler(self.observer, executor, self.clock)
+        sizes = {name: group.desired.count for name, group in self.cluster.groups.items()}
+        budget = Budget(self.cluster.max_unavailable, sizes)
+        return Reconciler(self.observer, executor, self.versions, budget, self.clock)
 
     def _decide_all(self, reconciler: Reconciler) -> Mapping[str, GroupPlan]:
         turn = self.observer.turn()
@@ -121,16 +142,30 @@ class Workbench:
             return _blind(group, exc)
 
     def _forecast(self, group: Group) -> Forecast:
+        target = self.versions.target(group)
         try:
-            observation = self.observer.observe(group, after_turn=0, max_age_seconds=POLL_SECONDS)
+            observation = self.observer.observe(target.group, after_turn=0, max_age_seconds=POLL_SECONDS)
         except ProviderError as exc:
             plan = _blind(group, exc)
             return Forecast(group.name, plan.bounds, plan, (), 0, plan.block, unseen=True)
-        return forecast(group.policy, group.desired, observation.snapshot, self.clock.now())
+        seen = forecast(
+            group.policy, target.group.desired, observation.snapshot, self.clock.now(), self._world(target.group)
+        )
+        if target.back_from is None:
+            return seen
+        left = target.back_from
+        why = f"revision {left.version.revision} is {left.state.value}" + (f": {left.reason}" if left.reason else "")
+        return replace(seen, goes_to=f"{_version(target.group)}, because {why}")
+
+    def _world(self, group: Group) -> World:
+        provider = self.cluster.providers.get(group.desired.provider)
+        if provider is None or group.spec is None:
+            return World(poll_seconds=POLL_SECONDS)
+        return World(provider.pace, provider.limits, group.spec.health, POLL_SECONDS)
 
     def _health_is_known(self, plans: Mapping[str, GroupPlan]) -> bool:
         running = [
-            a.member.id
+            (a.member.provider, a.member.id)
             for plan in plans.values()
             for a in plan.members
             if a.member.instance.state is InstanceState.RUNNING
@@ -143,7 +178,7 @@ class Workbench:
             (
                 (c.interval_seconds + c.timeout_seconds) * max(c.healthy_after, c.unhealthy_after)
                 for c in checks
-                if c.tcp is not None
+                if c.asks
             ),
             default=0.0,
         )
@@ -154,6 +189,17 @@ class Workbench:
 
 
 @dataclass(frozen=True, slots=True)
+class Rollouts:
+    """What is remembered of a cluster's rollouts, for a person's word on them. No provider is opened."""
+
+    cluster: str
+    groups: Mapping[str, Group]
+    store: Store
+    versions: Versions
+    clock: Clock
+
+
+@dataclass(frozen=True, slots=True)
 class App:
     """What all commands share. `environment` is read for `${env:...}` and for where state lives."""
 
@@ -161,9 +207,9 @@ class App:
     clock: Clock = field(default_factory=SystemClock)
     plugins: InstalledPlugins = field(default_factory=InstalledPlugins)
 
-    def load(self, paths: Sequence[Path]) -> tuple[ClusterSpec, ...]:
+    def load(self, paths: Sequence[Path], images: ImageReader = read_image) -> tuple[ClusterSpec, ...]:
         """Read and validate specs. SpecError with every mistake; nothing has been touched."""
-        return load(paths, self.plugins, self.environment, read_image)
+        return load(paths, self.plugins, self.environment, images)
 
     @contextmanager
     def store(self) -> Iterator[Store]:
@@ -195,20 +241,61 @@ class App:
             stack.callback(runner.close)
             probes = ThreadRunner(PROBES_AT_ONCE)
             stack.callback(probes.close)
-            monitor = HealthMonitor(self.clock, probes)
-            revision = store.revision(spec.name, spec_digest(spec), self.clock.now()) if store is not None else 0
-            store = store if store is not None else self._remembered(spec.name)
-            observer = Observer(spec.name, providers, store, monitor, self.clock)
+            kept = store if store is not None else read_only(state_directory(self.environment), spec.name)
+            revision = kept.revision(spec.name, spec_digest(spec), self.clock.now())
+            remember = partial(kept.note_healthy, spec.name)
+            monitor = HealthMonitor(self.clock, probes, kept.healthy_since(spec.name), remember)
+            chance = Random()
+            observer = Observer(spec.name, providers, kept, monitor, self.clock, chance)
             seen = observer.groups_seen(all_of_them=destroy)
-            groups = self._groups(spec, seen, only, allow_mass_destroy=allow_mass_destroy, destroy=destroy)
-            cluster = Cluster(spec.name, revision, providers, groups, _order(spec, groups, downwards=destroy))
-            yield Workbench(spec, cluster, observer, monitor, runner, self.clock, store)
+            groups = self._groups(
+                spec, seen, only, revision=revision, allow_mass_destroy=allow_mass_destroy, destroy=destroy
+            )
+            order = _order(spec, groups, downwards=destroy)
+            cluster = Cluster(spec.name, revision, providers, groups, order, spec.max_unavailable)
+            versions = Versions(spec.name, kept, self.clock, self._revive(spec))
+            yield Workbench(spec, cluster, observer, monitor, runner, self.clock, kept, versions, chance)
 
-    def _remembered(self, cluster: str) -> Store:
-        """Return a copy of what is remembered of a cluster, to read and to forget."""
-        copy = MemoryStore()
-        copy.record(read_intents(state_directory(self.environment), cluster))
-        return copy
+    def history(self, cluster: str) -> Sequence[HistoryEntry]:
+        """Return what happened to the versions of a cluster's groups, the oldest first. Write nothing."""
+        return read_only(state_directory(self.environment), cluster).history(cluster)
+
+    def rollouts(self, spec: ClusterSpec, store: Store, *, only: Sequence[str] = ()) -> Rollouts:
+        """Return what is remembered of the declared groups, or of those that `only` names."""
+        groups = self._groups(spec, frozenset(), only, revision=0, allow_mass_destroy=False, destroy=False)
+        versions = Versions(spec.name, store, self.clock, self._revive(spec))
+        return Rollouts(spec.name, groups, store, versions, self.clock)
+
+    def keeper(
+        self, spec: ClusterSpec, store: Store, listener: Listener, *, parallelism: int, allow_mass_destroy: bool
+    ) -> Keeper:
+        """Make who keeps a cluster as declared. The caller holds the cluster's lock."""
+
+        @contextmanager
+        def opened(wanted: ClusterSpec) -> Iterator[Opened]:
+            with self.workbench(
+                wanted, store, parallelism=parallelism, allow_mass_destroy=allow_mass_destroy
+            ) as bench:
+                engine = bench.engine(listener, bench.cluster.groups, endless=True)
+                yield Opened(engine, bench.runner, partial(self._shows_more, bench))
+
+        return Keeper(spec, opened, self.clock, listener, Random())
+
+    def _shows_more(self, bench: Workbench) -> bool:
+        for name, provider in bench.cluster.providers.items():
+            if isinstance(provider, Unreachable):
+                with ExitStack() as stack:
+                    if not isinstance(self._open(bench.spec, name, stack), Unreachable):
+                        return True
+        return not bench.observer.groups_seen(all_of_them=False) <= bench.cluster.groups.keys()
+
+    def _revive(self, spec: ClusterSpec) -> Revive:
+        policy = self.plugins.policy(_POLICY)
+
+        def revive(version: GroupVersion, now: GroupSpec) -> Group:
+            return revived(spec.name, version, now, self._flavor(spec, version.group), policy)
+
+        return revive
 
     def _open(self, spec: ClusterSpec, name: str, stack: ExitStack) -> Provider:
         declared = spec.providers[name]
@@ -226,6 +313,7 @@ class App:
         seen: frozenset[str],
         only: Sequence[str],
         *,
+        revision: int,
         allow_mass_destroy: bool,
         destroy: bool,
     ) -> Mapping[str, Group]:
@@ -236,14 +324,20 @@ class App:
                 raise UsageError(f"no group {name!r} in cluster {spec.name} (there are {', '.join(known) or 'none'})")
         groups: dict[str, Group] = {}
         for name in only or known:
-            declared = spec.groups.get(name)
-            if declared is None or destroy:
+            group = spec.groups.get(name)
+            if group is None or destroy:
                 desired = want_nothing(spec.name, name, allow_mass_destroy=allow_mass_destroy or destroy)
                 groups[name] = Group(desired, policy)
             else:
-                flavor = self._flavor(spec, declared)
-                desired = want(spec, declared, flavor, allow_mass_destroy=allow_mass_destroy)
-                groups[name] = Group(desired, policy, declared, flavor)
+                groups[name] = declared(
+                    spec.name,
+                    group,
+                    spec.images[group.image],
+                    self._flavor(spec, group),
+                    policy,
+                    revision=revision,
+                    allow_mass_destroy=allow_mass_destroy,
+                )
         return groups
 
     def _flavor(self, spec: ClusterSpec, group: GroupSpec) -> Flavor:
@@ -255,6 +349,12 @@ def _blind(group: Group, error: ProviderError) -> GroupPlan:
     """Return the plan for a group that cannot be seen: to do nothing, and to say why."""
     bounds = Bounds(group.desired.count, surge=0, unavailable=0, floor=group.desired.count)
     return GroupPlan(group.name, bounds, block=Block(str(error), error.hint or ""))
+
+
+def _version(group: Group) -> str:
+    if (version := group.version) is None:
+        return "-"
+    return f"{version.image.name} ({version.image.short}) of revision {version.revision}"
 
 
 def _unheard(event: Event) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
 from math import inf
+from random import Random
 from threading import Condition
 from typing import Final
 
@@ -17,16 +18,18 @@ from infrakit_py.engine.cluster import Cluster, Group
 from infrakit_py.engine.events import Event, EventKind, Listener
 from infrakit_py.engine.execute import attempt
 from infrakit_py.engine.observe import Observation
+from infrakit_py.engine.patience import Patience
 from infrakit_py.engine.reconcile import Reconciler, Tick
 from infrakit_py.engine.retry import back_off_seconds, is_retryable
 from infrakit_py.engine.runner import Runner
-from infrakit_py.errors import InfrakitError, ProviderError, TokenSpent
-from infrakit_py.model.plan import Assessed, GroupPlan, Publish, Version
+from infrakit_py.errors import ImageMissing, InfrakitError, ProviderError, TokenSpent
+from infrakit_py.model.plan import Assessed, GroupPlan, Publish, RolloutPhase
 from infrakit_py.model.plan import Condition as MemberCondition
 from infrakit_py.model.quantities import format_duration
+from infrakit_py.model.spec import OnFailure
 
-_SOON_SECONDS: Final = 0.05
-"""How long a group that has only just acted is left alone, so that a pending change may show."""
+_IDLE_SECONDS: Final = 30.0
+"""How often a controller looks at a group that has nothing to do, if nobody checks its health more often."""
 _LONGEST_SLEEP_SECONDS: Final = 3600.0
 
 
@@ -34,6 +37,10 @@ class Phase(StrEnum):
     WORKING = "working"
     CONVERGED = "converged"
     BLOCKED = "blocked"
+    STOPPED = "stopped"
+    """Its rollout waits for a person."""
+    ROLLED_BACK = "rolled back"
+    """All is well, with the version before the declared one."""
     FAILED = "failed"
 
 
@@ -50,6 +57,7 @@ class GroupStatus:
 @dataclass(slots=True)
 class _State:
     group: Group
+    patience: Patience
     due: float = -inf
     running: bool = False
     acted_turn: int = 0
@@ -72,30 +80,39 @@ class Engine:
         listener: Listener,
         *,
         poll_seconds: float,
+        chance: Random | None = None,
+        endless: bool = False,
     ) -> None:
-        """`poll_seconds`: how often a group that waits is looked at; events make it sooner."""
+        """`poll_seconds`: how often a group that waits is looked at; events make it sooner.
+
+        `chance` spreads what is tried again. `endless`: groups that have settled are looked at again for ever.
+        """
         self._cluster = cluster
         self._reconciler = reconciler
         self._runner = runner
         self._clock = clock
         self._listener = listener
         self._poll_seconds = poll_seconds
+        self._chance = chance if chance is not None else Random()
+        self._endless = endless
         self._changed = Condition()
         self._news = False
-        self._states = {name: _State(group, best_at=clock.now()) for name, group in cluster.groups.items()}
+        self._states = {
+            name: _State(group, Patience(poll_seconds), best_at=clock.now()) for name, group in cluster.groups.items()
+        }
 
     def step(self) -> float:
         """Begin the ticks that are due; return the instant of the next one, or infinity."""
         now = self._clock.now()
         with self._changed:
             self._news = False
-            due = [s for s in self._states.values() if not s.running and s.due <= now and not _is_final(s)]
+            due = [s for s in self._states.values() if not s.running and s.due <= now and not self._is_over(s)]
             for state in due:
                 state.running = True
         for state in due:
             self._runner.start(partial(self._tick, state))
         with self._changed:
-            waiting = [s.due for s in self._states.values() if not s.running and not _is_final(s)]
+            waiting = [s.due for s in self._states.values() if not s.running and not self._is_over(s)]
             return min(waiting, default=inf)
 
     def wait(self, until: float) -> None:
@@ -113,6 +130,7 @@ class Engine:
             for state in self._states.values():
                 state.due = min(state.due, self._clock.now())
                 state.fresh_after = turn
+                state.patience.reset()
             self._announce()
 
     def interrupt(self) -> None:
@@ -152,7 +170,7 @@ class Engine:
         waits_for, hopeless = self._dependencies(state)
         with self._changed:
             woken_before = state.fresh_after
-            if state.status.phase is Phase.CONVERGED:
+            if state.status.phase in _AT_REST:
                 state.best, state.best_at = None, self._clock.now()
         result = attempt(
             lambda: self._reconciler.tick(
@@ -179,13 +197,15 @@ class Engine:
         with self._changed:
             names = self._cluster.after.get(state.group.name, ())
             phases = {name: self._states[name].status.phase for name in names if name in self._states}
-        unsettled = tuple(name for name, phase in phases.items() if phase is not Phase.CONVERGED)
-        return unsettled, tuple(name for name in unsettled if phases[name] in (Phase.BLOCKED, Phase.FAILED))
+        unsettled = tuple(name for name, phase in phases.items() if phase not in (Phase.CONVERGED, Phase.ROLLED_BACK))
+        hopeless = (Phase.BLOCKED, Phase.STOPPED, Phase.FAILED)
+        return unsettled, tuple(name for name in unsettled if phases[name] in hopeless)
 
     def _note_error(self, state: _State, error: InfrakitError, now: float) -> None:
         if is_retryable(error) and now - state.best_at < state.group.desired.rollout.progress_deadline_seconds:
             state.attempt += 1
-            state.due = now + back_off_seconds(state.attempt, error if isinstance(error, ProviderError) else None)
+            cause = error if isinstance(error, ProviderError) else None
+            state.due = now + back_off_seconds(self._chance, state.attempt, cause)
             state.status = GroupStatus(Phase.WORKING, str(error), error.hint or "", state.status.plan)
             self._tell(state, EventKind.RETRY, f"{error}; trying again")
         else:
@@ -203,22 +223,50 @@ class Engine:
     ) -> None:
         plan = tick.plan
         state.acted_turn = tick.acted_turn
+        if plan.actions:
+            state.patience.reset()
         self._note_progress(state, tick, now, held_back=bool(waits_for))
         if plan.block is not None:
             self._finish(state, Phase.BLOCKED, plan.block.reason, plan.block.hint, plan)
+        elif plan.failure and tick.target.back_from is None and not state.group.desired.stopped:
+            self._fail_version(state, tick, plan.failure, now)
         elif woken and not plan.actions:
             # Something changed after the listing that this plan is from.
             state.status = GroupStatus(Phase.WORKING, plan=plan)
             state.due = now
         elif plan.converged:
-            state.attempt = 0
-            if state.status.phase is not Phase.CONVERGED:
-                self._finish(state, Phase.CONVERGED, "", "", plan)
-            state.due = inf
+            self._settle(state, tick, plan)
+        elif plan.stopped and not plan.actions and not plan.waits:
+            hint = "change the file, or use infra rollout undo or infra rollout resume"
+            self._finish(state, Phase.STOPPED, f"the rollout is stopped: {plan.progress.reason}", hint, plan)
         elif hopeless:
             self._finish(state, Phase.BLOCKED, f"waits for {', '.join(hopeless)}, which did not converge", "", plan)
         else:
             self._go_on(state, tick, now)
+
+    def _settle(self, state: _State, tick: Tick, plan: GroupPlan) -> None:
+        state.attempt = 0
+        back_from = tick.target.back_from
+        if back_from is None:
+            self._reconciler.versions.completed(state.group)
+            self._finish(state, Phase.CONVERGED, "", "", plan)
+        else:
+            why = f"{back_from.state.value}: {back_from.reason}" if back_from.reason else back_from.state.value
+            text = f"rolled back from revision {back_from.version.revision} ({why})"
+            hint = "change the file, or use infra rollout resume to try the declared version again"
+            self._finish(state, Phase.ROLLED_BACK, text, hint, plan)
+
+    def _fail_version(self, state: _State, tick: Tick, reason: str, now: float) -> None:
+        """Note that the declared version failed. The next tick goes back, or shows that it is stopped."""
+        versions = self._reconciler.versions
+        versions.began(state.group)
+        goes_back = versions.has_way_back(state.group) and _rolls_back(state.group)
+        versions.failed(state.group, reason)
+        kind = EventKind.ROLLBACK if goes_back else EventKind.STOPPED
+        self._tell(state, kind, f"{reason}; going back to the last good version" if goes_back else reason)
+        state.status = GroupStatus(Phase.WORKING, reason, plan=tick.plan)
+        state.best, state.best_at = None, now
+        state.due = now
 
     def _go_on(self, state: _State, tick: Tick, now: float) -> None:
         plan, failures = tick.plan, tick.execution.failures
@@ -228,48 +276,68 @@ class Engine:
         reason = "; ".join([*(str(error) for _, error in failures[:1]), *waits] or doing)
         state.status = GroupStatus(Phase.WORKING, reason, plan=plan)
         deadline = state.group.desired.rollout.progress_deadline_seconds
+        if any(isinstance(error, ImageMissing) for _, error in failures):
+            self._reconciler.observer.doubt_published()
         if final and not tick.execution.done:
             self._finish(state, Phase.FAILED, str(final[0]), final[0].hint or "", plan)
         elif now - state.best_at >= deadline:
             text = f"no progress for {format_duration(deadline)}: {reason or 'nothing changes'}"
-            self._finish(state, Phase.FAILED, text, "rollout.progress_deadline says how long to wait", plan)
+            rolling = plan.progress.phase is RolloutPhase.ROLLING and tick.target.back_from is None
+            if rolling and tick.target.group.desired.unproven:
+                self._fail_version(state, tick, text, now)
+            else:
+                self._finish(state, Phase.FAILED, text, "rollout.progress_deadline says how long to wait", plan)
         elif failures and not all(isinstance(error, TokenSpent) for _, error in failures):
             state.attempt += 1
-            state.due = now + back_off_seconds(state.attempt, failures[0][1])
+            state.due = now + back_off_seconds(self._chance, state.attempt, failures[0][1])
         elif tick.execution.done or failures:
             state.attempt = 0
-            state.due = now + _SOON_SECONDS
+            state.due = now
+        elif tick.execution.more_at > now:
+            state.attempt = 0
+            state.due = min(tick.execution.more_at, now + state.patience.limited())
         else:
             state.attempt = 0
             until = [wait.until for wait in plan.waits if wait.until is not None and wait.until > now]
             interval = state.group.spec.health.interval_seconds if state.group.spec is not None else inf
-            state.due = min([now + self._poll_seconds, now + interval, *until])
+            state.due = min([now + state.patience.next(), now + interval, *until])
 
     def _note_progress(self, state: _State, tick: Tick, now: float, *, held_back: bool) -> None:
         """Fewer outdated, more ready, fewer in all, an image published: any of these is progress.
 
-        Time that is spent waiting for other groups does not count, nor does draining, which has its own deadline.
+        Time spent waiting for other groups, a window, a bake, a pause or a provider's limits does not count, nor does
+        draining, which has its own deadline.
         """
         plan = tick.plan
-        ready = sum(a.version is Version.CURRENT and a.condition is MemberCondition.READY for a in plan.members)
-        score = (-plan.outdated, ready, -len(plan.members))
+        tally = plan.tally
+        score = (-tally.outdated, tally.current_ready, -tally.members)
         best = state.best or score
         state.best = tuple(map(max, best, score))
         published = tick.execution.done > 0 and any(isinstance(action, Publish) for action in plan.actions)
         draining = any(a.condition is MemberCondition.DRAINING for a in plan.members)
-        if held_back or published or draining or state.best != best:
+        meant = plan.progress.phase in _NOT_STUCK or tick.execution.more_at > now
+        if held_back or published or draining or meant or state.best != best:
             state.best_at = now
 
     def _finish(self, state: _State, phase: Phase, reason: str, hint: str, plan: GroupPlan | None) -> None:
+        before = state.status
         state.status = GroupStatus(phase, reason, hint, plan)
         state.due = inf
-        kinds = {
-            Phase.CONVERGED: EventKind.CONVERGED,
-            Phase.BLOCKED: EventKind.BLOCKED,
-            Phase.FAILED: EventKind.FAILED,
-        }
-        text = f"{reason} ({hint})" if hint else reason or _summary(plan)
-        self._tell(state, kinds[phase], text)
+        if self._endless:
+            interval = state.group.spec.health.interval_seconds if state.group.spec is not None else inf
+            state.due = self._clock.now() + (
+                self._retry_seconds(state) if _is_bad(phase) else min(_IDLE_SECONDS, interval)
+            )
+        if (before.phase, before.reason) != (phase, reason):
+            text = f"{reason} ({hint})" if hint else reason or _summary(plan)
+            self._tell(state, _EVENTS[phase], text)
+
+    def _retry_seconds(self, state: _State) -> float:
+        state.attempt += 1
+        return back_off_seconds(self._chance, state.attempt + 3, None)
+
+    def _is_over(self, state: _State) -> bool:
+        return not self._endless and _is_bad(state.status.phase)
 
     def _tell_news(self, state: _State, plan: GroupPlan, observation: Observation) -> None:
         before = state.status.plan
@@ -288,8 +356,25 @@ class Engine:
         attempt(partial(self._listener, Event(self._clock.now(), kind, state.group.name, text)))
 
 
-def _is_final(state: _State) -> bool:
-    return state.status.phase in (Phase.BLOCKED, Phase.FAILED)
+_EVENTS: Final = {
+    Phase.CONVERGED: EventKind.CONVERGED,
+    Phase.ROLLED_BACK: EventKind.CONVERGED,
+    Phase.BLOCKED: EventKind.BLOCKED,
+    Phase.STOPPED: EventKind.STOPPED,
+    Phase.FAILED: EventKind.FAILED,
+}
+
+
+def _is_bad(phase: Phase) -> bool:
+    return phase in (Phase.BLOCKED, Phase.FAILED)
+
+
+def _rolls_back(group: Group) -> bool:
+    return group.spec is not None and group.spec.rollout.on_failure is OnFailure.ROLLBACK
+
+
+_AT_REST: Final = (Phase.CONVERGED, Phase.ROLLED_BACK, Phase.STOPPED)
+_NOT_STUCK: Final = (RolloutPhase.BAKING, RolloutPhase.PAUSED, RolloutPhase.OUTSIDE_WINDOW)
 
 
 def _ready(assessed: Assessed) -> bool:

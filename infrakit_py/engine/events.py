@@ -20,6 +20,8 @@ class EventKind(StrEnum):
     WAITING = "waiting"
     CONVERGED = "converged"
     BLOCKED = "blocked"
+    STOPPED = "stopped"
+    ROLLBACK = "rollback"
     RETRY = "retry"
     FAILED = "failed"
 

@@ -15,8 +15,9 @@ import structlog
 from infrakit_py.clock import Clock
 from infrakit_py.engine.cluster import Cluster, Group
 from infrakit_py.engine.events import Event, EventKind, Listener
+from infrakit_py.engine.limits import Kind, Limiter
 from infrakit_py.engine.runner import Runner
-from infrakit_py.errors import InfrakitError, ProviderError, TokenSpent
+from infrakit_py.errors import InfrakitError, ProviderError, Throttled, TokenSpent
 from infrakit_py.model import tags
 from infrakit_py.model.plan import Action, Create, Destroy, Drain, GroupPlan, Publish, Retag
 from infrakit_py.model.quantities import format_size
@@ -25,7 +26,7 @@ from infrakit_py.spi.flavor import MemberIdentity
 from infrakit_py.spi.provider import DestroyRequest, Outcome, Provider, ProvisionRequest, TagRequest
 from infrakit_py.spi.store import Intent, Store
 
-A = TypeVar("A", bound=Action)
+A = TypeVar("A", Drain, Destroy, Retag)
 R = TypeVar("R")
 T = TypeVar("T")
 
@@ -35,11 +36,15 @@ _log: Final = structlog.get_logger("infrakit.execute")
 
 @dataclass(frozen=True, slots=True)
 class Execution:
-    """What came of a plan: how many actions the providers accepted, and what failed. Stopped: not all was tried."""
+    """What came of a plan: how many actions the providers accepted, and what failed.
+
+    Stopped: not all was tried. `more_at`: nor was what a provider's published limits do not allow before then.
+    """
 
     done: int = 0
     failures: tuple[tuple[Action, ProviderError], ...] = ()
     stopped: bool = False
+    more_at: float = 0.0
 
 
 @dataclass(slots=True)
@@ -52,14 +57,23 @@ class Executor:
     clock: Clock
     listener: Listener
     stop: Flag = field(default_factory=Flag)
+    limiters: dict[str, Limiter] = field(default_factory=dict)
 
-    def execute(self, group: Group, plan: GroupPlan) -> Execution:
-        """Try every action of the plan once. StoreError leaves before anything is created."""
+    def __post_init__(self) -> None:
+        now = self.clock.now()
+        self.limiters |= {name: Limiter(provider.limits, now) for name, provider in self.cluster.providers.items()}
+
+    def execute(self, group: Group, plan: GroupPlan, previous: Group | None = None) -> Execution:
+        """Try every action of the plan once, as far as limits allow. StoreError leaves before anything is created.
+
+        `previous` makes the machines of the last good version.
+        """
         result = self._publish(group, [a for a in plan.actions if isinstance(a, Publish)])
         if result.failures:
             return result
         for step in (
-            partial(self._create, group, [a for a in plan.actions if isinstance(a, Create)]),
+            partial(self._create, group, [a for a in plan.actions if isinstance(a, Create) and not a.previous]),
+            partial(self._create, previous, [a for a in plan.actions if isinstance(a, Create) and a.previous]),
             partial(self._drain, group, [a for a in plan.actions if isinstance(a, Drain)]),
             partial(self._destroy, group, [a for a in plan.actions if isinstance(a, Destroy)]),
             partial(self._retag, group, [a for a in plan.actions if isinstance(a, Retag)]),
@@ -91,10 +105,15 @@ class Executor:
         provider.publish(action.image, progress)
         return [Outcome()]
 
-    def _create(self, group: Group, actions: Sequence[Create]) -> Execution:
-        spec, image = group.spec, group.desired.image
-        if not actions or spec is None or image is None:
+    def _create(self, group: Group | None, actions: Sequence[Create]) -> Execution:
+        if not actions or group is None or group.spec is None or group.desired.image is None:
             return Execution()
+        spec, image = group.spec, group.desired.image
+        now = self.clock.now()
+        grant = self.limiters[group.desired.provider].take(Kind.PROVISION, len(actions), now)
+        actions = actions[: grant.machines]
+        if not actions:
+            return Execution(more_at=grant.more_at)
         requests = [self._provision_request(group, spec, image, action) for action in actions]
         intents = [self._intent(group, action) for action in actions]
         if self.stop.is_set():
@@ -106,8 +125,13 @@ class Executor:
         outcomes, stopped = self._in_batches(provider, requests, provider.limits.provision_batch, provider.provision)
         self._remember(intents[: len(outcomes)], outcomes)
         self.store.forget(intents[len(outcomes) :])
+        self._learn(group.desired.provider, Kind.PROVISION, outcomes)
         accounted = self._account(group, actions[: len(outcomes)], outcomes, EventKind.CREATED)
-        return replace(accounted, stopped=stopped)
+        return replace(accounted, stopped=stopped, more_at=grant.more_at)
+
+    def _learn(self, provider: str, kind: Kind, outcomes: Sequence[Outcome]) -> None:
+        if any(isinstance(outcome.error, Throttled) for outcome in outcomes):
+            self.limiters[provider].refused(kind, self.clock.now())
 
     def _remember(self, intents: Sequence[Intent], outcomes: Sequence[Outcome]) -> None:
         """Note ids of what was accepted. An answer that never came leaves the intent as it is: it may exist."""
@@ -139,6 +163,8 @@ class Executor:
         }
         if action.logical_id is not None:
             own[tags.LOGICAL_ID] = action.logical_id
+        if action.failures:
+            own[tags.FAILURES] = str(action.failures)
         return ProvisionRequest(
             token=token,
             name=action.name,
@@ -165,43 +191,63 @@ class Executor:
     def _drain(self, group: Group, actions: Sequence[Drain]) -> Execution:
         began = {tags.DRAINING: repr(self.clock.now())}
         requests = [TagRequest(a.instance_id, self.cluster.name, began, group=group.name) for a in actions]
-        for action in actions:
-            self._tell(group, EventKind.DRAINING, f"{action.name}: {action.reason}", name=action.name)
         return self._by_provider(
-            group, actions, requests, lambda p: (p.limits.tag_batch, p.tag), EventKind.DRAINING, quiet=True
+            group,
+            actions,
+            requests,
+            Kind.TAG,
+            lambda p: (p.limits.tag_batch, p.tag),
+            EventKind.DRAINING,
+            before=EventKind.DRAINING,
+            quiet=True,
         )
 
     def _destroy(self, group: Group, actions: Sequence[Destroy]) -> Execution:
         requests = [DestroyRequest(a.instance_id, self.cluster.name, group.name) for a in actions]
-        for action in actions:
-            self._tell(group, EventKind.DESTROYING, f"{action.name}: {action.reason}", name=action.name)
         return self._by_provider(
-            group, actions, requests, lambda p: (p.limits.destroy_batch, p.destroy), EventKind.DESTROYED
+            group,
+            actions,
+            requests,
+            Kind.DESTROY,
+            lambda p: (p.limits.destroy_batch, p.destroy),
+            EventKind.DESTROYED,
+            before=EventKind.DESTROYING,
         )
 
     def _retag(self, group: Group, actions: Sequence[Retag]) -> Execution:
         requests = [
             TagRequest(a.instance_id, self.cluster.name, a.set_tags, a.remove_tags, group.name) for a in actions
         ]
-        return self._by_provider(group, actions, requests, lambda p: (p.limits.tag_batch, p.tag), EventKind.TAGGED)
+        return self._by_provider(
+            group, actions, requests, Kind.TAG, lambda p: (p.limits.tag_batch, p.tag), EventKind.TAGGED
+        )
 
     def _by_provider(
         self,
         group: Group,
         actions: Sequence[A],
         requests: Sequence[R],
+        kind: Kind,
         call_of: Callable[[Provider], tuple[int, Callable[[Sequence[R]], Sequence[Outcome]]]],
         done: EventKind,
         *,
+        before: EventKind | None = None,
         quiet: bool = False,
     ) -> Execution:
         """A group in the middle of a move has members on two providers: one call each."""
         result = Execution()
         for name in sorted({action.provider for action in actions}):
             chosen = [i for i, action in enumerate(actions) if action.provider == name]
+            grant = self.limiters[name].take(kind, len(chosen), self.clock.now())
+            chosen = chosen[: grant.machines]
+            result = _joined(result, Execution(more_at=grant.more_at))
             provider = self.cluster.providers[name]
             batch, call = call_of(provider)
+            if before is not None:
+                for i in chosen:
+                    self._tell(group, before, f"{actions[i].name}: {actions[i].reason}", name=actions[i].name)
             outcomes, stopped = self._in_batches(provider, [requests[i] for i in chosen], batch, call)
+            self._learn(name, kind, outcomes)
             tried = [actions[i] for i in chosen][: len(outcomes)]
             result = _joined(result, self._account(group, tried, outcomes, done, quiet=quiet))
             result = replace(result, stopped=result.stopped or stopped)
@@ -286,7 +332,8 @@ def _guarded(call: Callable[[], Sequence[Outcome]], count: int) -> Sequence[Outc
 
 
 def _joined(one: Execution, other: Execution) -> Execution:
-    return Execution(one.done + other.done, one.failures + other.failures, one.stopped or other.stopped)
+    more = min((at for at in (one.more_at, other.more_at) if at), default=0.0)
+    return Execution(one.done + other.done, one.failures + other.failures, one.stopped or other.stopped, more)
 
 
 def _name_of(action: Action) -> str:

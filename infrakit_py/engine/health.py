@@ -1,10 +1,15 @@
-"""Verdicts from answers in a row. Remembered in this process only: a new one asks again."""
+"""Verdicts from answers in a row, and since when a machine has been healthy.
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+It decides nothing, and knows no groups: which machines are watched, and by which check, is said at every look.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
+from math import inf
 from threading import Lock
-from typing import Final
+from types import MappingProxyType
+from typing import Final, TypeAlias
 
 from infrakit_py.clock import Clock
 from infrakit_py.engine.probe import probe
@@ -12,78 +17,200 @@ from infrakit_py.engine.runner import Runner
 from infrakit_py.errors import ProviderError
 from infrakit_py.model.instance import UNKNOWN_HEALTH, Health, Instance, InstanceId, InstanceState, Verdict
 from infrakit_py.model.spec import HealthCheck
+from infrakit_py.spi.flavor import Flavor
 from infrakit_py.spi.provider import Provider
 
 PROBES_AT_ONCE: Final = 64
-_FORGOTTEN_AFTER_SECONDS: Final = 3600.0
+_SWEEP_SECONDS: Final = 86_400.0
+"""Long enough that a provider which cannot be asked for a night restarts no bake."""
+_NOTHING: Final[Mapping[InstanceId, float]] = MappingProxyType({})
+
+WatchKey: TypeAlias = tuple[str, InstanceId]
+"""A provider's name and an id there: two providers may give the same id."""
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """A machine and who reports it. `provider_name` is the provider's name in the spec."""
+
+    provider_name: str
+    provider: Provider
+    instance: Instance
+
+
+class HealthMonitor:
+    """Checks running machines in parallel, each at its interval, and keeps the verdicts. Safe for threads."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        runner: Runner,
+        remembered: Mapping[InstanceId, float] = _NOTHING,
+        remember: Callable[[Mapping[InstanceId, float | None]], None] = lambda _: None,
+    ) -> None:
+        """`remembered`: since when machines were healthy, as an earlier process told its `remember`."""
+        self._clock = clock
+        self._runner = runner
+        self._remembered = dict(remembered)
+        self._remember = remember
+        self._lock = Lock()
+        self._records: dict[WatchKey, _Record] = {}
+        self._swept_at = clock.now()
+
+    def check(
+        self, members: Sequence[Watched], check: HealthCheck, flavor: Flavor | None
+    ) -> Mapping[WatchKey, Health]:
+        """Ask those that are due, and return the verdict on each running machine, in the order of `members`.
+
+        Of machines that do not run, and did, comes back whether they ever answered.
+
+        Without a declared check nobody is asked. `remember` is called at most once, with all that changed; its
+        errors leave this call.
+        """
+        now = self._clock.now()
+        running = [member for member in members if member.instance.state is InstanceState.RUNNING]
+        others = [member for member in members if member.instance.state is not InstanceState.RUNNING]
+        with self._lock:
+            changes: dict[InstanceId, float | None] = {**self._sweep(now), **self._reset(others, now)}
+            records, due = self._look(running, check, now)
+        answers = self._runner.map([partial(_ask, m, check, flavor) for m, _ in due], PROBES_AT_ONCE) if due else ()
+        with self._lock:
+            for (_, record), answer in zip(due, answers, strict=True):
+                record.hear(answer, check, now)
+            changed = {id_: record for (_, id_), record in records.items() if record.is_news}
+        changes |= {id_: record.health.since for id_, record in changed.items()}
+        if changes:
+            self._remember(changes)
+            for id_, record in changed.items():
+                record.noted = changes[id_]
+        return {**{key: record.health for key, record in records.items()}, **self._past(others)}
+
+    def _past(self, stopped: Sequence[Watched]) -> Mapping[WatchKey, Health]:
+        """Return what is known of machines that do not run: no more than whether they ever answered."""
+        keys = [(member.provider_name, member.instance.id) for member in stopped]
+        with self._lock:
+            return {key: self._records[key].health for key in keys if key in self._records}
+
+    def is_settled(self, keys: Sequence[WatchKey]) -> bool:
+        """Tell whether every one of these has a verdict that further checks would have to overturn."""
+        with self._lock:
+            records = [self._records[key] for key in keys if key in self._records]
+        return all(record.health.verdict is not Verdict.UNKNOWN for record in records)
+
+    def _look(
+        self, running: Sequence[Watched], check: HealthCheck, now: float
+    ) -> tuple[dict[WatchKey, "_Record"], list[tuple[Watched, "_Record"]]]:
+        """Return the records of all, and those that are to be asked now. The others are judged already."""
+        records: dict[WatchKey, _Record] = {}
+        due: list[tuple[Watched, _Record]] = []
+        asks = check.asks
+        for member in running:
+            instance = member.instance
+            key = (member.provider_name, instance.id)
+            record = self._records.get(key) or self._begin(key, instance, now)
+            record.seen = now
+            records[key] = record
+            if instance.impaired:
+                record.is_ill(instance.impaired)
+                record.due = -inf
+            elif not asks:
+                record.is_well(now)
+            elif not now < record.due <= now + check.interval_seconds:  # a clock that was set back delays nothing
+                record.due = now + check.interval_seconds
+                due.append((member, record))
+        return records, due
+
+    def _begin(self, key: WatchKey, instance: Instance, now: float) -> "_Record":
+        noted = self._remembered.pop(instance.id, None)
+        # A provider may give an id again: what was noted before the launch was said of another machine.
+        since = noted if noted is not None and instance.launched_at <= noted <= now else None
+        health = replace(UNKNOWN_HEALTH, ever_healthy=since is not None)
+        record = self._records[key] = _Record(now, noted, since, health=health)
+        return record
+
+    def _reset(self, stopped: Sequence[Watched], now: float) -> Mapping[InstanceId, None]:
+        """Begin anew with machines that do not run, and return those whose row of good answers ends by that."""
+        lost: dict[InstanceId, None] = {}
+        for member in stopped:
+            key = (member.provider_name, member.instance.id)
+            record = self._records.get(key)
+            noted = self._remembered.pop(member.instance.id, None) if record is None else record.noted
+            if noted is not None:
+                lost[member.instance.id] = None
+            ever = noted is not None or (record is not None and record.health.ever_healthy)
+            if record is not None or ever:
+                self._records[key] = _Record(now, health=replace(UNKNOWN_HEALTH, ever_healthy=ever))
+        return lost
+
+    def _sweep(self, now: float) -> Mapping[InstanceId, None]:
+        """Now and then drop, and return, what was not seen since the last time: those machines are no more."""
+        if now - self._swept_at < _SWEEP_SECONDS:
+            return {}
+        old = {key: record for key, record in self._records.items() if record.seen < self._swept_at}
+        lost = [*self._remembered, *(id_ for (_, id_), record in old.items() if record.noted is not None)]
+        for key in old:
+            del self._records[key]
+        self._remembered.clear()
+        self._swept_at = now
+        return dict.fromkeys(lost)
 
 
 @dataclass(slots=True)
 class _Record:
+    """What is known of one machine.
+
+    `noted` is what `remember` was told last, `since` when the healthy row began that no verdict has ended yet,
+    and `row_began` the time of the first of the `healthy_in_a_row` answers.
+    """
+
+    seen: float
+    noted: float | None = None
+    since: float | None = None
     health: Health = UNKNOWN_HEALTH
     healthy_in_a_row: int = 0
     unhealthy_in_a_row: int = 0
-    due: float = 0.0
+    row_began: float = 0.0
+    due: float = -inf
+
+    @property
+    def is_news(self) -> bool:
+        """Whether there is a verdict, and `since` is another than what is remembered."""
+        return self.noted != self.health.since and self.health.verdict is not Verdict.UNKNOWN
+
+    def hear(self, answer: str | ProviderError | None, check: HealthCheck, now: float) -> None:
+        match answer:
+            case None:
+                self.row_began = self.row_began if self.healthy_in_a_row else now
+                self.healthy_in_a_row += 1
+                self.unhealthy_in_a_row = 0
+                if self.healthy_in_a_row >= check.healthy_after:
+                    self.is_well(self.row_began)
+            case str():
+                self.unhealthy_in_a_row += 1
+                self.healthy_in_a_row = 0
+                if self.unhealthy_in_a_row >= check.unhealthy_after or self.health.verdict is Verdict.UNHEALTHY:
+                    self.is_ill(answer)
+                elif self.health.verdict is Verdict.UNKNOWN:
+                    self.health = replace(self.health, reason=answer)
+            case ProviderError():
+                self.healthy_in_a_row = self.unhealthy_in_a_row = 0
+                self.health = replace(self.health, verdict=Verdict.UNKNOWN, reason=str(answer))
+
+    def is_well(self, began: float) -> None:
+        """Take it for healthy: since `began`, unless a row that no verdict has ended goes on."""
+        if self.health.verdict is not Verdict.HEALTHY:
+            self.since = began if self.since is None else self.since
+            self.health = Health(Verdict.HEALTHY, ever_healthy=True, since=self.since)
+
+    def is_ill(self, reason: str) -> None:
+        self.since = None
+        self.healthy_in_a_row = 0
+        if self.health.verdict is not Verdict.UNHEALTHY or self.health.reason != reason:
+            self.health = Health(Verdict.UNHEALTHY, reason, self.health.ever_healthy)
 
 
-class HealthMonitor:
-    """Checks running machines in parallel, each at its interval, and keeps the verdicts."""
-
-    def __init__(self, clock: Clock, runner: Runner) -> None:
-        self._clock = clock
-        self._runner = runner
-        self._lock = Lock()
-        self._records: dict[InstanceId, _Record] = {}
-
-    def check(
-        self, instances: Sequence[tuple[Provider, Instance]], check: HealthCheck
-    ) -> Mapping[InstanceId, Health]:
-        """Ask those that are due, and return the verdict on each running instance."""
-        now = self._clock.now()
-        running = [(p, i) for p, i in instances if i.state is InstanceState.RUNNING]
-        with self._lock:
-            self._forget(now)
-            records = {i.id: self._records.setdefault(i.id, _Record()) for _, i in running}
-        due = [(p, i) for p, i in running if records[i.id].due <= now]
-        answers = self._runner.map([partial(_ask, p, i, check) for p, i in due], PROBES_AT_ONCE)
-        for (_, instance), answer in zip(due, answers, strict=True):
-            _note(records[instance.id], answer, check, now)
-        return {id_: record.health for id_, record in records.items()}
-
-    def _forget(self, now: float) -> None:
-        """Drop machines that were not asked for long: they are no more."""
-        for old in [id_ for id_, record in self._records.items() if record.due < now - _FORGOTTEN_AFTER_SECONDS]:
-            del self._records[old]
-
-    def is_settled(self, instance_ids: Sequence[InstanceId]) -> bool:
-        """Tell whether every one of these has a verdict that further checks would have to overturn."""
-        with self._lock:
-            records = [self._records[id_] for id_ in instance_ids if id_ in self._records]
-        return all(record.health.verdict is not Verdict.UNKNOWN for record in records)
-
-
-def _ask(provider: Provider, instance: Instance, check: HealthCheck) -> str | ProviderError | None:
+def _ask(member: Watched, check: HealthCheck, flavor: Flavor | None) -> str | ProviderError | None:
     try:
-        return probe(provider, instance, check)
+        return probe(member.provider, member.instance, check, flavor)
     except ProviderError as exc:
         return exc
-
-
-def _note(record: _Record, answer: str | ProviderError | None, check: HealthCheck, now: float) -> None:
-    record.due = now + check.interval_seconds
-    before = record.health
-    match answer:
-        case None:
-            record.healthy_in_a_row += 1
-            record.unhealthy_in_a_row = 0
-            if record.healthy_in_a_row >= check.healthy_after:
-                record.health = Health(Verdict.HEALTHY, ever_healthy=True)
-        case str():
-            record.unhealthy_in_a_row += 1
-            record.healthy_in_a_row = 0
-            verdict = Verdict.UNHEALTHY if record.unhealthy_in_a_row >= check.unhealthy_after else before.verdict
-            reason = "" if verdict is Verdict.HEALTHY else answer
-            record.health = Health(verdict, reason, before.ever_healthy)
-        case ProviderError():
-            record.healthy_in_a_row = record.unhealthy_in_a_row = 0
-            record.health = Health(Verdict.UNKNOWN, str(answer), before.ever_healthy)

@@ -6,21 +6,20 @@ An observation has no side effects outside the store, and takes nothing for gone
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from math import inf
+from random import Random
 from threading import Lock
 from typing import Final
 
 from infrakit_py.clock import Clock
 from infrakit_py.engine.cluster import Group
-from infrakit_py.engine.health import HealthMonitor
+from infrakit_py.engine.health import HealthMonitor, Watched
 from infrakit_py.engine.retry import retrying
 from infrakit_py.errors import InfrakitError, ProviderError
 from infrakit_py.model import tags
 from infrakit_py.model.instance import (
-    UNKNOWN_HEALTH,
-    Health,
     InFlight,
     Instance,
-    InstanceId,
     InstanceState,
     Member,
     Snapshot,
@@ -28,6 +27,7 @@ from infrakit_py.model.instance import (
 from infrakit_py.spi.provider import Provider
 from infrakit_py.spi.store import Intent, Store
 
+_BELIEVED: Final = 60.0
 LAG_MARGIN_SECONDS: Final = 2.0
 """Clocks of a provider and of this machine differ a little."""
 
@@ -53,13 +53,22 @@ class Observer:
     """Looks at one cluster. Listings are shared by all groups that may still trust them."""
 
     def __init__(
-        self, cluster: str, providers: Mapping[str, Provider], store: Store, monitor: HealthMonitor, clock: Clock
+        self,
+        cluster: str,
+        providers: Mapping[str, Provider],
+        store: Store,
+        monitor: HealthMonitor,
+        clock: Clock,
+        chance: Random | None = None,
     ) -> None:
+        """`chance` spreads what is tried again."""
         self._cluster = cluster
         self._providers = providers
         self._store = store
         self._monitor = monitor
         self._clock = clock
+        self._chance = chance if chance is not None else Random()
+        self._published_at: dict[tuple[str, str], float] = {}
         self._lock = Lock()
         self._turn = 0
         self._listings: dict[str, Listing] = {}
@@ -103,7 +112,12 @@ class Observer:
         members = self._with_health(group, members)
         members, complaints = self._with_draining(group, members)
         published = self._published(group)
-        return Observation(Snapshot(members, in_flight, incarnations, published), complaints)
+        zones = self._zones(group)
+        return Observation(Snapshot(members, in_flight, incarnations, published, zones), complaints)
+
+    def doubt_published(self) -> None:
+        """Ask again which images are there: a provider missed one."""
+        self._published_at.clear()
 
     def _last_seen(self, provider_name: str, group_name: str) -> bool:
         """Tell, without asking anybody, whether a provider held members of a group when it was last asked."""
@@ -120,7 +134,7 @@ class Observer:
                 self._turn += 1
                 turn = self._turn
             provider = self._providers[provider_name]
-            instances = retrying(self._clock, lambda: provider.describe(self._cluster))
+            instances = retrying(self._clock, self._chance, lambda: provider.describe(self._cluster))
             by_group: dict[str, list[Instance]] = {}
             for instance in instances:
                 if tags.owned_by(instance.tags, self._cluster):
@@ -164,7 +178,7 @@ class Observer:
             provider = self._providers[provider_name]
             intents = [intent for intent in unseen if intent.provider == provider_name]
             ids = [intent.instance_id for intent in intents if intent.instance_id is not None]
-            answers = retrying(self._clock, partial(provider.lookup, ids)) if ids else {}
+            answers = retrying(self._clock, self._chance, partial(provider.lookup, ids)) if ids else {}
             never_happened: list[Intent] = []
             gone: list[Intent] = []
             for intent in intents:
@@ -185,11 +199,16 @@ class Observer:
         return found, in_flight
 
     def _with_health(self, group: Group, members: Sequence[Member]) -> tuple[Member, ...]:
-        if group.spec is None or not group.desired.checks_health:
+        if group.spec is None:
             return tuple(members)
-        located = [(self._providers[m.provider], m.instance) for m in members]
-        health: Mapping[InstanceId, Health] = self._monitor.check(located, group.spec.health)
-        return tuple(Member(m.instance, m.provider, health.get(m.id, UNKNOWN_HEALTH), m.drained) for m in members)
+        watched = [Watched(m.provider, self._providers[m.provider], m.instance) for m in members]
+        health = self._monitor.check(watched, group.spec.health, group.flavor)
+        return tuple(
+            Member(m.instance, m.provider, known, m.drained)
+            if (known := health.get((m.provider, m.id))) is not None
+            else m
+            for m in members
+        )
 
     def _with_draining(self, group: Group, members: Sequence[Member]) -> tuple[tuple[Member, ...], tuple[str, ...]]:
         if group.flavor is None or not group.flavor.drains:
@@ -207,11 +226,26 @@ class Observer:
         return tuple(result), tuple(complaints)
 
     def _published(self, group: Group) -> frozenset[str]:
-        image = group.desired.image
-        if image is None:
+        """Return which of a group's images are there. One that was is believed to be so for a while."""
+        previous = group.desired.previous
+        images = [image for image in (group.desired.image, previous.image if previous else None) if image is not None]
+        if not images or group.desired.provider not in self._providers:
             return frozenset()
-        provider = self._providers[group.desired.provider]
-        return retrying(self._clock, lambda: provider.published([image]))
+        name, now = group.desired.provider, self._clock.now()
+        unsure = [i for i in images if not 0 <= now - self._published_at.get((name, i.identity), -inf) < _BELIEVED]
+        if unsure:
+            found = retrying(self._clock, self._chance, lambda: self._providers[name].published(unsure))
+            for image in unsure:
+                if image.identity in found:
+                    self._published_at[name, image.identity] = now
+                else:
+                    self._published_at.pop((name, image.identity), None)
+        return frozenset(i.identity for i in images if (name, i.identity) in self._published_at)
+
+    def _zones(self, group: Group) -> tuple[str, ...]:
+        if not group.desired.rebalance or group.spec is None:
+            return ()
+        return self._providers[group.desired.provider].zones(group.spec.machine)
 
 
 def _is_still(instance: Instance, intent: Intent) -> bool:

@@ -1,37 +1,58 @@
-"""Asking machines whether they are well, from here."""
+"""Asking machines whether they are well: each declared check, in order, until one says no."""
 
-import errno
-import socket
+from collections.abc import Iterator
 
-from infrakit_py.errors import ProviderError
+from infrakit_py.engine.probe_command import ask_command
+from infrakit_py.engine.probe_network import ask_tcp, at_any_address
+from infrakit_py.errors import InfrakitError, ProviderError
 from infrakit_py.model.instance import Instance
 from infrakit_py.model.spec import HealthCheck
+from infrakit_py.spi.flavor import Flavor
 from infrakit_py.spi.provider import Probing, Provider
 
-_CANNOT_ASK = frozenset({errno.ENETUNREACH, errno.ENETDOWN, errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.EACCES})
-"""Errors that speak of this side, not of the machine."""
+
+def probe(provider: Provider, instance: Instance, check: HealthCheck, flavor: Flavor | None = None) -> str | None:
+    """Return None for a healthy machine, else why it is not. Raise ProviderError where that cannot be told from here.
+
+    `timeout_seconds` is what a command has, and what each address of the machine has for TCP and for HTTP. A
+    flavor, and a provider that is `Probing`, keep their own time.
+    """
+    return next((reason for reason in _answers(provider, instance, check, flavor) if reason is not None), None)
 
 
-def probe(provider: Provider, instance: Instance, check: HealthCheck) -> str | None:
-    """Return None for a healthy answer, else why not. Raise ProviderError where the check cannot run from here."""
+def _answers(
+    provider: Provider, instance: Instance, check: HealthCheck, flavor: Flavor | None
+) -> Iterator[str | None]:
+    """Yield what each check says. Nobody is asked before the answers that come earlier were taken."""
+    yield instance.impaired or None
     if isinstance(provider, Probing):
-        return provider.probe(instance.id, check)
-    if check.tcp is None:
-        return None
-    if not instance.addresses:
-        return "no address yet"
-    return _first_answer(instance.addresses, check.tcp, check.timeout_seconds)
+        if check.tcp is not None or check.http is not None:
+            yield provider.probe(instance.id, check)
+    else:
+        yield from _network_answers(instance, check)
+    if check.command:
+        yield ask_command(check.command, instance, check.timeout_seconds)
+    if check.flavor:
+        yield _opinion(flavor, instance)
 
 
-def _first_answer(addresses: tuple[str, ...], port: int, timeout_seconds: float) -> str | None:
-    failures = []
-    for address in addresses:
-        try:
-            socket.create_connection((address, port), timeout_seconds).close()
-        except OSError as exc:
-            if exc.errno in _CANNOT_ASK:
-                raise ProviderError(f"cannot check {address}:{port} from here: {exc.strerror}") from exc
-            failures.append(f"tcp {address}:{port}: {exc.strerror or 'timed out'}")
-        else:
-            return None
-    return "; ".join(failures)
+def _network_answers(instance: Instance, check: HealthCheck) -> Iterator[str | None]:
+    if (port := check.tcp) is not None:
+        yield at_any_address(instance, f"tcp {port}", lambda a: ask_tcp(a, port, check.timeout_seconds))
+    if (http := check.http) is not None:
+        from infrakit_py.engine.probe_http import ask_http  # slow to import, and seldom needed
+
+        name = f"{'https' if http.https else 'http'} {http.port}"
+        yield at_any_address(instance, name, lambda a: ask_http(a, http, check.timeout_seconds))
+
+
+def _opinion(flavor: Flavor | None, instance: Instance) -> str | None:
+    if flavor is None:
+        raise ProviderError(f"cannot check {instance.id}: there is no flavor to ask")
+    try:
+        reason = flavor.healthy(instance)
+    except ProviderError:
+        raise
+    except InfrakitError as exc:
+        raise ProviderError(f"flavor: {exc}") from exc
+    return None if reason is None else f"flavor: {reason}"

@@ -4,16 +4,19 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from infrakit_py.clock import Clock
+from infrakit_py.engine.budget import Budget
 from infrakit_py.engine.cluster import Group
 from infrakit_py.engine.execute import Execution, Executor
 from infrakit_py.engine.observe import Observation, Observer
-from infrakit_py.model.plan import GroupPlan, Wait
+from infrakit_py.engine.versions import Target, Versions
+from infrakit_py.model.plan import Create, Destroy, Drain, GroupPlan, RolloutPhase, Wait
 
 
 @dataclass(frozen=True, slots=True)
 class Tick:
     """What a tick saw, decided and did. `acted_turn` says which listings are too old for the next one."""
 
+    target: Target
     plan: GroupPlan
     observation: Observation
     execution: Execution
@@ -26,12 +29,15 @@ class Reconciler:
 
     observer: Observer
     executor: Executor
+    versions: Versions
+    budget: Budget
     clock: Clock
 
     def decide(self, group: Group, *, after_turn: int, max_age_seconds: float) -> tuple[GroupPlan, Observation]:
         """Observe and decide, and touch nothing."""
-        observation = self.observer.observe(group, after_turn=after_turn, max_age_seconds=max_age_seconds)
-        return group.policy.decide(group.desired, observation.snapshot, self.clock.now()), observation
+        target = self.versions.target(group)
+        observation = self.observer.observe(target.group, after_turn=after_turn, max_age_seconds=max_age_seconds)
+        return self._decide(target, observation), observation
 
     def tick(
         self,
@@ -46,11 +52,30 @@ class Reconciler:
 
         While `waits_for` names groups that have not settled, decide but do not act.
         """
-        plan, observation = self.decide(group, after_turn=after_turn, max_age_seconds=max_age_seconds)
+        target = self.versions.target(group)
+        observation = self.observer.observe(target.group, after_turn=after_turn, max_age_seconds=max_age_seconds)
+        plan = self._decide(target, observation, waits=bool(waits_for))
         if waits_for and plan.actions:
             plan = replace(plan, actions=(), waits=(*plan.waits, Wait(f"waits for {', '.join(waits_for)}")))
         decided(plan, observation)
         if not plan.actions or plan.block is not None:
-            return Tick(plan, observation, Execution(), after_turn)
-        execution = self.executor.execute(group, plan)
-        return Tick(plan, observation, execution, self.observer.turn())
+            return Tick(target, plan, observation, Execution(), after_turn)
+        if target.back_from is None and _rolls(plan):
+            self.versions.began(target.group)
+        execution = self.executor.execute(target.group, plan, target.previous)
+        return Tick(target, plan, observation, execution, self.observer.turn())
+
+    def _decide(self, target: Target, observation: Observation, *, waits: bool = False) -> GroupPlan:
+        group = target.group
+        with self.budget.deciding(group.name, waits=waits) as note:
+            desired = replace(group.desired, allowance=self.budget.allowance(group.name))
+            plan = group.policy.decide(desired, observation.snapshot, self.clock.now())
+            if note is not None:
+                note(plan)
+        return plan
+
+
+def _rolls(plan: GroupPlan) -> bool:
+    """Tell whether a plan takes a group towards its declared version."""
+    acts = any(isinstance(action, Create | Drain | Destroy) for action in plan.actions)
+    return acts and plan.progress.phase is not RolloutPhase.STOPPED

@@ -6,10 +6,18 @@ from typing import NoReturn
 from infrakit_py.errors import ProviderError
 from infrakit_py.model.instance import Instance, InstanceId
 from infrakit_py.model.spec import Image
-from infrakit_py.spi.provider import CallLimits, DestroyRequest, Leftover, Outcome, ProvisionRequest, TagRequest
+from infrakit_py.spi.provider import (
+    CallLimits,
+    DestroyRequest,
+    Leftover,
+    Outcome,
+    Provider,
+    ProvisionRequest,
+    TagRequest,
+)
 
 
-class Unreachable:
+class Unreachable(Provider):
     """Raises, at every call, the error that opening ended in."""
 
     limits = CallLimits()

@@ -36,17 +36,18 @@ def read_image(
     `paths` maps each part of `PARTS[form]` to its file.
     """
     files: dict[str, ImageFile] = {}
+    texts: dict[str, str] = {}
     complaints: list[Complaint] = []
     for part in PARTS[form]:
         try:
-            files[part] = _read(part, paths[part])
+            files[part], texts[part] = _read(part, paths[part])
         except _Unusable as exc:
             complaints.append(Complaint((part,), str(exc)))
     if complaints:
         raise ImageError(name, complaints)
     lines = "".join(f"{line}\n" for line in _identity_lines(form, files, reference, disk_format))
     identity = hashlib.sha256(lines.encode()).hexdigest()
-    return Image(name, identity, form, files, disk_format, reference)
+    return Image(name, identity, form, files, disk_format, reference, texts.get("cmdline", ""))
 
 
 class _Unusable(Exception):
@@ -66,7 +67,9 @@ def _identity_lines(
             yield f"reference {reference}"
 
 
-def _read(part: str, path: Path) -> ImageFile:
+def _read(part: str, path: Path) -> tuple[ImageFile, str]:
+    """Return a part's file, and what it says if it is the command line."""
+    text = ""
     try:
         if path.exists() and not path.is_file():
             raise _Unusable(f"{path} is {'a directory' if path.is_dir() else 'a device or pipe'}, not a file")
@@ -75,7 +78,7 @@ def _read(part: str, path: Path) -> ImageFile:
             size = file.tell()
             if part == "cmdline" and size <= _CMDLINE_LIMIT:
                 file.seek(0)
-                _check_cmdline(path, file.read(_CMDLINE_LIMIT))
+                text = _cmdline(path, file.read(_CMDLINE_LIMIT))
     except FileNotFoundError as exc:
         raise _Unusable(f"{path} does not exist (has the image been built?)") from exc
     except (OSError, ValueError) as exc:  # ValueError: the name holds a NUL
@@ -84,13 +87,14 @@ def _read(part: str, path: Path) -> ImageFile:
         raise _Unusable(f"{path} is empty: a `linuxkit build` that fails leaves such a file; build the image again")
     if part == "cmdline" and size > _CMDLINE_LIMIT:
         raise _Unusable(f"{path} is no kernel command line: {size} bytes")
-    return ImageFile(os.path.abspath(path), sha256, size)
+    return ImageFile(os.path.abspath(path), sha256, size), text
 
 
-def _check_cmdline(path: Path, content: bytes) -> None:
+def _cmdline(path: Path, content: bytes) -> str:
     try:
         text = content.decode()
     except UnicodeDecodeError as exc:
         raise _Unusable(f"{path} is no kernel command line: it is not text (byte {exc.start + 1})") from exc
     if "\0" in text or len(text.strip("\n").splitlines()) > 1:
         raise _Unusable(f"{path} is no kernel command line: it must be a single line of text")
+    return text.strip()

@@ -5,24 +5,42 @@ from typing import Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from infrakit_py.loading.fields import (
+    Age,
     AmountField,
+    Command,
     Count,
     Duration,
     FileName,
     ImageName,
     Name,
     Omittable,
+    OneOf,
+    OneOrMore,
     Port,
+    PositiveAmount,
     PositiveDuration,
     Size,
     TagKey,
     TagValue,
 )
-from infrakit_py.model.quantities import format_duration
-from infrakit_py.model.spec import FlavorSpec, HealthCheck, RolloutSpec
+from infrakit_py.loading.http_fields import HeaderName, HeaderValue, Host, RegularExpression, Statuses, UrlPath
+from infrakit_py.loading.window_fields import Days, OpenDuration, TimeOfDay, TimeZone
+from infrakit_py.model.quantities import Amount, format_duration
+from infrakit_py.model.spec import (
+    FlavorSpec,
+    HealingSpec,
+    HealthCheck,
+    HttpCheck,
+    OnFailure,
+    RolloutSpec,
+    Strategy,
+    VictimOrder,
+)
 
+_HTTP: Final = HttpCheck(port=80)
 _HEALTH: Final = HealthCheck()
 _ROLLOUT: Final = RolloutSpec()
+_HEALING: Final = HealingSpec()
 
 
 class _Entry(BaseModel):
@@ -37,6 +55,10 @@ class _OpenEntry(BaseModel):
 
 def _seconds(default: float, description: str) -> Any:
     return Field(default=default, description=description, json_schema_extra={"default": format_duration(default)})
+
+
+def _share(default: Amount, description: str) -> Any:
+    return Field(default=default, description=description, json_schema_extra={"default": str(default)})
 
 
 class MetadataEntry(_Entry):
@@ -60,8 +82,32 @@ class ImageEntry(_Entry):
     reference: Omittable[FileName] = Field(default=None, description="the provider's own name for an image")
 
 
+class HttpEntry(_Entry):
+    """A GET that a healthy machine answers."""
+
+    port: Port = Field(description="of the machine")
+    path: UrlPath = Field(default=_HTTP.path, description="path and query of the URL")
+    scheme: Literal["http", "https"] = Field(default="http", description="with or without TLS")
+    verify: bool = Field(default=_HTTP.verify, description="check the certificate of https")
+    host: Omittable[Host] = Field(default=None, description="the Host header; https checks its certificate by it")
+    headers: dict[HeaderName, HeaderValue] = Field(default={}, description="further headers of the request")
+    status: OneOrMore[Statuses] = Field(
+        default=list(_HTTP.status),
+        description="codes that count as healthy, and ranges of them",
+        json_schema_extra={"default": "200-399"},
+    )
+    body: Omittable[RegularExpression] = Field(default=None, description="must be found in the answer's body")
+
+
 class HealthEntry(_Entry):
+    """Checks that must all pass. Without any, a machine that runs is healthy."""
+
     tcp: Omittable[Port] = Field(default=None, description="healthy when this port accepts a connection")
+    http: Omittable[HttpEntry] = Field(default=None, description="healthy when a GET is answered as it should be")
+    command: Omittable[Command] = Field(
+        default=None, description="program and arguments, run where this program runs; healthy when it ends with 0"
+    )
+    flavor: bool = Field(default=_HEALTH.flavor, description="healthy when the flavor says so")
     interval: PositiveDuration = _seconds(_HEALTH.interval_seconds, "between two questions")
     timeout: PositiveDuration = _seconds(_HEALTH.timeout_seconds, "for one answer")
     healthy_after: Count = Field(default=_HEALTH.healthy_after, description="good answers in a row")
@@ -69,18 +115,65 @@ class HealthEntry(_Entry):
     grace: Duration = _seconds(_HEALTH.grace_seconds, "after the launch, in which a failing machine is starting")
 
 
+class WindowEntry(_Entry):
+    """When a rollout may go on."""
+
+    days: Omittable[OneOrMore[Days]] = Field(default=None, description="on which it begins; default: every day")
+    start: TimeOfDay = Field(description="time of day at which it begins")
+    duration: OpenDuration = Field(description="for how long; at most 7d")
+    time_zone: TimeZone = Field(default="UTC", description="IANA name of the zone of `start` and `days`")
+
+
 class RolloutEntry(_Entry):
+    """How a change may roll out."""
+
+    strategy: OneOf[Strategy] = Field(default=_ROLLOUT.strategy, description="how new machines replace old ones")
     max_surge: Omittable[AmountField] = Field(
         default=None, description="machines above the size; percentages round up"
     )
     max_unavailable: Omittable[AmountField] = Field(
         default=None, description="machines that may be missing; percentages round down"
     )
+    steps: list[PositiveAmount] = Field(
+        default=[], description="new machines there may be before the next step; percentages round up"
+    )
+    bake: Duration = _seconds(_ROLLOUT.bake_seconds, "how long each step must have been ready")
+    min_ready: Duration = _seconds(
+        _ROLLOUT.min_ready_seconds, "how long a new machine must have been healthy to count as ready"
+    )
+    failure_limit: PositiveAmount = _share(
+        _ROLLOUT.failure_limit, "failed new machines at which it stops; percentages round up"
+    )
+    on_failure: OneOf[OnFailure] = Field(default=_ROLLOUT.on_failure, description="what a failed rollout does")
+    order: OneOf[VictimOrder] = Field(default=_ROLLOUT.order, description="which old machines go first")
+    windows: list[WindowEntry] = Field(default=[], description="when it may go on; default: always")
+    paused: bool = Field(default=_ROLLOUT.paused, description="let nothing go on")
+    keep_old: Duration = _seconds(_ROLLOUT.keep_old_seconds, "how long blue_green keeps the old machines")
     drain_timeout: Duration = _seconds(
         _ROLLOUT.drain_timeout_seconds, "to drain a machine; then it goes all the same"
     )
     progress_deadline: PositiveDuration = _seconds(
         _ROLLOUT.progress_deadline_seconds, "without progress until giving up"
+    )
+
+
+class HealingEntry(_Entry):
+    """How failed machines are replaced, and when that stops because they are not to blame."""
+
+    back_off: PositiveDuration = _seconds(
+        _HEALING.back_off_seconds, "from a launch that failed to the next; twice as long after each failure"
+    )
+    max_back_off: PositiveDuration = _seconds(_HEALING.max_back_off_seconds, "at most that long")
+    max_unhealthy: AmountField = _share(
+        _HEALING.max_unhealthy, "replace none for bad health while more are unhealthy, and at least three"
+    )
+    max_failed_launches: Count = Field(
+        default=_HEALING.max_failed_launches, description="failures in a row after which there are only retries"
+    )
+    retry: PositiveDuration = _seconds(_HEALING.retry_seconds, "between two of these retries")
+    max_alike: Count = Field(
+        default=_HEALING.max_alike,
+        description="leave as many failed machines alone that only share a zone, image or host",
     )
 
 
@@ -100,8 +193,22 @@ class GroupEntry(_Entry):
     flavor: FlavorEntry = FlavorEntry()
     health: HealthEntry = HealthEntry()
     rollout: RolloutEntry = RolloutEntry()
+    healing: HealingEntry = HealingEntry()
+    scale_down: OneOf[VictimOrder] = Field(
+        default=VictimOrder.NEWEST, description="which of equals goes first when the group shrinks"
+    )
+    max_age: Age | None = Field(default=None, description="replace older machines; at least 1m; default: never")
+    rebalance: bool = Field(default=False, description="replace machines of crowded zones until zones are even")
     depends_on: list[str] = Field(default=[], description="groups that must be up before this one changes")
     prevent_destroy: bool = Field(default=False, description="refuse to destroy any machine of this group")
+
+
+class BudgetEntry(_Entry):
+    """What all groups together may do to the cluster at once."""
+
+    max_unavailable: Omittable[AmountField] = Field(
+        default=None, description="machines of all groups that may be missing; percentages round down"
+    )
 
 
 class ClusterDocument(_Entry):
@@ -112,4 +219,5 @@ class ClusterDocument(_Entry):
     metadata: MetadataEntry
     providers: dict[Name, ProviderEntry]
     images: dict[ImageName, ImageEntry] = {}
+    budget: BudgetEntry = BudgetEntry()
     groups: dict[Name, GroupEntry]

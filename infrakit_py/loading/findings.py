@@ -1,6 +1,7 @@
 """Collects what is wrong with one document, each finding at the place that it is about, in words for people."""
 
 import difflib
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
@@ -13,7 +14,7 @@ from infrakit_py.loading.yaml_documents import Document, Place
 from infrakit_py.loading.yaml_nodes import Mark
 from infrakit_py.spi.complaint import Complaint
 
-_SHOWN_KEYS: Final = 12
+_SHOWN_KEYS: Final = 16
 _SHOWN_VALUE: Final = 60
 _ABSENT: Final = object()
 
@@ -30,7 +31,7 @@ class Findings:
         if any(place[:length] in self._document.unfilled for length in range(len(place) + 1)):
             return
         message = self._without_secrets(place, message)
-        if show and (got := self._got(place)) and got not in message:
+        if show and (got := self._got(place)) and not re.search(rf"(?<!\w){re.escape(got)}(?!\w)", message):
             message = f"{message} (got {got})"
         self._note(self._document.value_mark(place, line_offset), place, message)
 

@@ -1,26 +1,15 @@
-"""What a group's mapping may say beyond its shape: counts, names, rollouts, and who waits for whom. Pure."""
+"""What a group's mapping may say beyond its shape: counts, names, healing, and who waits for whom. Pure."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from typing import Any, Final
 
-from infrakit_py.loading.documents import GroupEntry
+from infrakit_py.loading.documents import GroupEntry, HealingEntry
 from infrakit_py.loading.fields import MAX_SIZE
-from infrakit_py.loading.yaml_documents import Place
-from infrakit_py.model.quantities import Amount
+from infrakit_py.loading.rollout_rules import Fault, rollout_faults
+from infrakit_py.model.quantities import format_duration
 
-_SURGE_BY_DEFAULT: Final = Amount(1)
-_UNAVAILABLE_BY_DEFAULT: Final = Amount(0)
 _MAX_CYCLES: Final = 10
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """A mistake at `place` below the group; an empty place means the group as a whole."""
-
-    place: Place
-    message: str
 
 
 def group_faults(group: GroupEntry, written: Mapping[str, Any], wrong: Collection[str]) -> Iterator[Fault]:
@@ -32,7 +21,9 @@ def group_faults(group: GroupEntry, written: Mapping[str, Any], wrong: Collectio
     else:
         yield from _names(written.get("logical_ids"))
         if not {"size", "logical_ids", "rollout"} & set(wrong):
-            yield from _rollout(group)
+            yield from rollout_faults(group)
+    if "healing" not in wrong:
+        yield from _healing(group.healing)
 
 
 def _names(logical_ids: Any) -> Iterator[Fault]:
@@ -46,30 +37,15 @@ def _names(logical_ids: Any) -> Iterator[Fault]:
             yield Fault(("logical_ids", index), f"{logical_id!r} is listed twice")
 
 
-def _rollout(group: GroupEntry) -> Iterator[Fault]:
-    surge, unavailable = group.rollout.max_surge, group.rollout.max_unavailable
-    if group.logical_ids is not None:
-        if surge is not None and surge.value:
-            yield Fault(("rollout", "max_surge"), "must be 0 for named machines: a name exists only once")
-        elif unavailable is not None and not unavailable.rounded_down(len(group.logical_ids)):
-            told = f"{unavailable} of {len(group.logical_ids)} machines is 0" if unavailable.percent else "0"
-            message = f"{told}: a named machine has to go before its successor can come; allow at least 1"
-            yield Fault(("rollout", "max_unavailable"), message)
+def _healing(healing: HealingEntry) -> Iterator[Fault]:
+    if healing.max_back_off >= healing.back_off:
         return
-    size = group.size or 0
-    up = surge or _SURGE_BY_DEFAULT
-    down = unavailable or _UNAVAILABLE_BY_DEFAULT
-    resolved = up.rounded_up(size), down.rounded_down(size)
-    if resolved == (0, 0) and (size or not (up.value or down.value)):
-        yield Fault(
-            ("rollout",),
-            f"max_surge {_told(surge, up)} and max_unavailable {_told(unavailable, down)} come to"
-            f" {resolved[0]} and {resolved[1]} of {size} machines: nothing could ever be replaced; raise one of them",
-        )
-
-
-def _told(written: Amount | None, amount: Amount) -> str:
-    return f"{amount}" if written is not None else f"{amount} (by default)"
+    if "max_back_off" in healing.model_fields_set:
+        told = f"must be at least back_off, which is {format_duration(healing.back_off)}"
+        yield Fault(("healing", "max_back_off"), told)
+    else:
+        told = f"must be at most max_back_off, which is {format_duration(healing.max_back_off)}; raise that as well"
+        yield Fault(("healing", "back_off"), told)
 
 
 def waiting_in_circles(waits_for: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, str, str]]:

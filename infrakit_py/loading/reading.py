@@ -13,6 +13,7 @@ from infrakit_py.loading.documents import ClusterDocument, FlavorEntry, GroupEnt
 from infrakit_py.loading.findings import Findings
 from infrakit_py.loading.group_rules import group_faults, waiting_in_circles
 from infrakit_py.loading.references import mapping, refer
+from infrakit_py.loading.rollout_rules import budget_faults
 from infrakit_py.loading.yaml_documents import Document, Place
 from infrakit_py.model.spec import Image, ImageForm, Json
 from infrakit_py.spi.flavor import MemberIdentity
@@ -73,6 +74,8 @@ class Reading:
             if isinstance(group, dict):
                 self._group(name, group)
         self._circles()
+        for fault in budget_faults(self.document) if self.document else ():
+            self.findings.at_value(fault.place, fault.message)
 
     def _valid(
         self, model: type[BaseModel], written: Mapping[str, Any], place: Place, ours: Iterable[str] = ()

@@ -37,5 +37,5 @@ def spec_digest(spec: ClusterSpec) -> str:
     plain = asdict(spec)
     del plain["source"]
     for image in plain["images"].values():
-        del image["files"]
+        del image["files"], image["cmdline"]  # the identity stands for both
     return hashlib.sha256(json.dumps(plain, sort_keys=True, default=str).encode()).hexdigest()

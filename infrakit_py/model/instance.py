@@ -31,7 +31,9 @@ class Instance:
     """One machine as its provider reports it.
 
     `launched_at` is Unix time in seconds. `detail` is the provider's own word on the state, `facts` are
-    for people (console log, type, host). Neither holds secrets.
+    for people (console log, type, host). Neither holds secrets. `impaired` says why the provider itself takes a
+    running machine for broken (a failed status check, a paused disk), `host` on which hardware it runs, where
+    that is known.
     """
 
     id: InstanceId
@@ -42,6 +44,8 @@ class Instance:
     zone: str = ""
     detail: str = ""
     facts: Mapping[str, str] = field(default_factory=dict)
+    impaired: str = ""
+    host: str = ""
 
 
 class Verdict(StrEnum):
@@ -53,11 +57,15 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """The verdict of the checks so far. `ever_healthy`: it answered at least once, so its grace is over."""
+    """The verdict of the checks so far. `ever_healthy`: it answered at least once, so its grace is over.
+
+    `since`: when it became healthy without having failed after that, in Unix time; None while it is not.
+    """
 
     verdict: Verdict
     reason: str = ""
     ever_healthy: bool = False
+    since: float | None = None
 
 
 UNKNOWN_HEALTH = Health(Verdict.UNKNOWN, "not checked yet")
@@ -91,6 +99,15 @@ class Member:
     @property
     def fingerprint(self) -> str:
         return self.instance.tags.get(tags.CONFIG_HASH, "")
+
+    @property
+    def protected(self) -> bool:
+        return tags.is_protected(self.instance.tags)
+
+    @property
+    def failures(self) -> int:
+        """How many machines of its slot and version failed in a row just before it."""
+        return tags.failures_of(self.instance.tags)
 
     @property
     def draining_since(self) -> float | None:
@@ -130,10 +147,12 @@ class Snapshot:
     """All that is known of one group at one moment.
 
     `incarnations` maps a slot to the incarnation that its next machine takes (0 where absent);
-    `published` holds the identities of images ready at the group's provider.
+    `published` holds the identities of images ready at the group's provider; `zones` the zones that its machines
+    may be spread over, where the provider knows them.
     """
 
     members: tuple[Member, ...] = ()
     in_flight: tuple[InFlight, ...] = ()
     incarnations: Mapping[str, int] = field(default_factory=dict)
     published: frozenset[str] = frozenset()
+    zones: tuple[str, ...] = ()

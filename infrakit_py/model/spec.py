@@ -10,6 +10,8 @@ from infrakit_py.model.quantities import Amount
 Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
 
 API_VERSION: Final = "infrakit-py/v1alpha1"
+_FEW: Final = Amount(5, percent=True)
+_HALF: Final = Amount(50, percent=True)
 
 
 class ImageForm(StrEnum):
@@ -34,7 +36,10 @@ class ImageFile:
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """An immutable artefact. `identity` is the sha256 (hex) of its content, so equal bytes are the same image."""
+    """An immutable artefact. `identity` is the sha256 (hex) of its content, so equal bytes are the same image.
+
+    `cmdline` is the text of a kernel's command line, so that the image boots when its files are another image's.
+    """
 
     name: str
     identity: str
@@ -42,6 +47,7 @@ class Image:
     files: Mapping[str, ImageFile] = field(default_factory=dict)
     disk_format: str = "raw"
     reference: str = ""
+    cmdline: str = ""
 
     @property
     def size(self) -> int:
@@ -72,38 +78,136 @@ class FlavorSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class HttpCheck:
+    """A GET that a healthy machine answers. `status` are the codes that count as healthy, as (first, last) ranges.
+
+    `body` is a regular expression that must be found in what comes back. `host` is sent as the Host header and
+    checked against an https certificate; without `verify` no certificate is checked.
+    """
+
+    port: int
+    path: str = "/"
+    https: bool = False
+    verify: bool = True
+    host: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    status: tuple[tuple[int, int], ...] = ((200, 399),)
+    body: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class HealthCheck:
     """How health is asked for. Times in seconds; counts are answers in a row.
 
+    All checks that are declared must pass: a TCP port that accepts, an HTTP answer, a command that ends with 0 where
+    this program runs, the flavor's own opinion. A provider that reports a machine as impaired is always heard.
     Without a check a machine that runs is healthy. `grace_seconds` counts from the launch and ends early
     with the first healthy answer; within it a failing machine is starting, not unhealthy.
     """
 
     tcp: int | None = None
+    http: HttpCheck | None = None
+    command: tuple[str, ...] = ()
+    flavor: bool = False
     interval_seconds: float = 5.0
     timeout_seconds: float = 2.0
     healthy_after: int = 1
     unhealthy_after: int = 3
     grace_seconds: float = 120.0
 
+    @property
+    def asks(self) -> bool:
+        """Tell whether any check is declared."""
+        return self.tcp is not None or self.http is not None or bool(self.command) or self.flavor
+
+
+class Strategy(StrEnum):
+    """How a new version takes the place of the old one."""
+
+    ROLLING = "rolling"
+    RECREATE = "recreate"
+    """All old machines first, then the new ones: never both."""
+    BLUE_GREEN = "blue_green"
+    """A full second set, and only when it is ready and baked the first old one goes."""
+
+
+class OnFailure(StrEnum):
+    PAUSE = "pause"
+    ROLLBACK = "rollback"
+
+
+class VictimOrder(StrEnum):
+    OLDEST = "oldest"
+    NEWEST = "newest"
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """When a rollout may change something: from `start_minutes` after midnight on `days` (0 is Monday), for a while.
+
+    Both are local times in the IANA `time_zone`. An empty `days` means every day.
+    """
+
+    start_minutes: int
+    duration_seconds: float
+    days: tuple[int, ...] = ()
+    time_zone: str = "UTC"
+
 
 @dataclass(frozen=True, slots=True)
 class RolloutSpec:
     """How changes may roll out. `None` means the default for the group's kind.
 
+    `steps`: how many machines of the new version there may be before the next step, each baked for `bake_seconds`.
+    `min_ready_seconds`: how long a new machine must have been healthy until it counts as ready.
+    `failure_limit`: failed new machines at which the rollout stops.
     `drain_timeout_seconds`: how long a flavor may take to drain a machine before it is destroyed all the same.
-    `progress_deadline_seconds`: how long a group may go without progress before `apply` gives up on it.
+    `progress_deadline_seconds`: how long a group may go without progress before its rollout is taken for failed.
+    `keep_old_seconds`: how long blue_green keeps the old set once the new one is ready and baked.
     """
 
+    strategy: Strategy = Strategy.ROLLING
     max_surge: Amount | None = None
     max_unavailable: Amount | None = None
+    steps: tuple[Amount, ...] = ()
+    bake_seconds: float = 0.0
+    min_ready_seconds: float = 0.0
+    failure_limit: Amount = _FEW
+    on_failure: OnFailure = OnFailure.PAUSE
+    order: VictimOrder = VictimOrder.OLDEST
+    windows: tuple[Window, ...] = ()
+    paused: bool = False
+    keep_old_seconds: float = 0.0
     drain_timeout_seconds: float = 30.0
     progress_deadline_seconds: float = 600.0
 
 
 @dataclass(frozen=True, slots=True)
+class HealingSpec:
+    """How failed machines are replaced, and when that stops because the machines are not to blame.
+
+    A first failure is followed by a successor at once, the `n`th in a row by one no earlier than `back_off_seconds` *
+    2^(n-2) after the launch of the failed machine, at most `max_back_off_seconds`. The circuit breaker: nobody is replaced for bad
+    health while more than `max_unhealthy` of the group (and at least three) are; after `max_failed_launches` failed
+    ones in a row a slot is tried once in `retry_seconds`; and where at least `max_alike` failed machines
+    share a zone, image or host that others do not fail in, they are left alone.
+    """
+
+    back_off_seconds: float = 10.0
+    max_back_off_seconds: float = 300.0
+    max_unhealthy: Amount = _HALF
+    max_failed_launches: int = 5
+    retry_seconds: float = 1800.0
+    max_alike: int = 3
+
+
+@dataclass(frozen=True, slots=True)
 class GroupSpec:
-    """Machines of one kind: `size` interchangeable ones, or one for each of `logical_ids`."""
+    """Machines of one kind: `size` interchangeable ones, or one for each of `logical_ids`.
+
+    `scale_down`: who goes first among equals when the group shrinks. `max_age_seconds`: older machines are
+    replaced. `rebalance`: machines of crowded zones are replaced until the zones are even.
+    """
 
     name: str
     provider: str
@@ -114,6 +218,10 @@ class GroupSpec:
     flavor: FlavorSpec = FlavorSpec()
     health: HealthCheck = HealthCheck()
     rollout: RolloutSpec = RolloutSpec()
+    healing: HealingSpec = HealingSpec()
+    scale_down: VictimOrder = VictimOrder.NEWEST
+    max_age_seconds: float | None = None
+    rebalance: bool = False
     depends_on: tuple[str, ...] = ()
     prevent_destroy: bool = False
 
@@ -124,10 +232,14 @@ class GroupSpec:
 
 @dataclass(frozen=True, slots=True)
 class ClusterSpec:
-    """One YAML document. Its name owns its instances."""
+    """One YAML document. Its name owns its instances.
+
+    `max_unavailable`: machines that may be missing in all groups together by our own act.
+    """
 
     name: str
     source: str
     providers: Mapping[str, ProviderSpec]
     images: Mapping[str, Image]
     groups: Mapping[str, GroupSpec]
+    max_unavailable: Amount | None = None

@@ -22,6 +22,12 @@ INCARNATION: Final = "infrakit.incarnation"
 """How many machines this slot had before; part of the token."""
 DRAINING: Final = "infrakit.draining"
 """Unix time in seconds at which draining began; a machine that carries it is on its way out for good."""
+FAILURES: Final = "infrakit.failures"
+"""How many machines of the same slot and version failed in a row before this one. Absent for none."""
+PROTECTED: Final = "infrakit.protected"
+"""Set by a person: while it is there (and not `false`), this machine is never destroyed by us."""
+REPLACE: Final = "infrakit.replace"
+"""Set by a person: this machine is to be replaced, as an outdated one is."""
 USER_TAGS: Final = "infrakit.tags"
 """Comma-separated keys of the user's own tags that we set, so that a key dropped from the spec can be removed."""
 
@@ -46,6 +52,17 @@ def incarnation_of(tags: Mapping[str, str]) -> int:
     """Return the incarnation that an instance's tags name; 0 where the tag is absent or not a number."""
     text = tags.get(INCARNATION, "")
     return int(text) if text.isdecimal() else 0
+
+
+def failures_of(tags: Mapping[str, str]) -> int:
+    """Return how many predecessors in a row failed; 0 where the tag is absent or not a number."""
+    text = tags.get(FAILURES, "")
+    return int(text) if text.isdecimal() else 0
+
+
+def is_protected(tags: Mapping[str, str]) -> bool:
+    """Tell whether a person has forbidden to destroy the machine. A value that is no clear `false` protects."""
+    return tags.get(PROTECTED, "false").strip().lower() not in ("false", "no", "0")
 
 
 def with_user_tags(own: Mapping[str, str], user: Mapping[str, str]) -> dict[str, str]:

@@ -41,6 +41,13 @@ class Flavor(Protocol):
         """Make a member's user data. Pure: the same member gives the same bytes. SpecError if it cannot be made."""
         ...
 
+    def healthy(self, instance: Instance) -> str | None:
+        """Return None if the flavor takes a running machine for healthy, else why not.
+
+        Asked only where a group's `health` says `flavor: true`. Raise ProviderError where it cannot be told.
+        """
+        ...
+
     def drain(self, instance: Instance) -> bool:
         """Take a machine out of service, or look whether that is done: True when it may be destroyed.
 

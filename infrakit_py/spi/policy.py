@@ -2,8 +2,41 @@
 
 from typing import Protocol
 
-from infrakit_py.model.instance import Snapshot
-from infrakit_py.model.plan import Desired, GroupPlan
+from infrakit_py.model.instance import InFlight, InstanceId, Member, Snapshot
+from infrakit_py.model.plan import Assessed, Desired, GroupPlan
+
+
+class Course(Protocol):
+    """A policy's view of one group that is told of changes instead of a whole new snapshot each time.
+
+    After any changes `plan` gives what `Policy.decide` gives for the snapshot that they make, members left out, but
+    takes time for what changed and what is done only. For rehearsals of large groups; it is not thread-safe.
+    """
+
+    @property
+    def members(self) -> tuple[Assessed, ...]:
+        """Return all members as the policy takes them now."""
+        ...
+
+    def put(self, member: Member) -> None:
+        """Add a member, or replace the one of the same provider and id."""
+        ...
+
+    def drop(self, provider: str, instance_id: InstanceId) -> None:
+        """Forget a member. Idempotent."""
+        ...
+
+    def expect(self, in_flight: tuple[InFlight, ...]) -> None:
+        """Replace the creations that are under way."""
+        ...
+
+    def publish(self, identity: str) -> None:
+        """Note that an image is published."""
+        ...
+
+    def plan(self, now: float) -> GroupPlan:
+        """Return the next tick's plan. `now` never goes back."""
+        ...
 
 
 class Policy(Protocol):
@@ -17,4 +50,8 @@ class Policy(Protocol):
 
     def decide(self, desired: Desired, snapshot: Snapshot, now: float) -> GroupPlan:
         """Return the next tick's plan for one group."""
+        ...
+
+    def follow(self, desired: Desired, snapshot: Snapshot, now: float) -> Course:
+        """Begin a course at this snapshot."""
         ...

@@ -78,13 +78,47 @@ class Leftover:
 
 
 @dataclass(frozen=True, slots=True)
+class Rate:
+    """A token bucket as providers publish theirs: it holds `burst` tokens and gains `per_second`."""
+
+    burst: float
+    per_second: float
+
+
+@dataclass(frozen=True, slots=True)
+class CallRates:
+    """What one kind of call may use up: tokens for each call, and tokens for each machine in it. None: no limit."""
+
+    calls: Rate | None = None
+    machines: Rate | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class CallLimits:
-    """How the engine shall shape its calls: requests a call at most, and calls at once."""
+    """How the engine shall shape its calls: requests a call at most, calls at once, and how many in the long run."""
 
     provision_batch: int = 1
     destroy_batch: int = 1
     tag_batch: int = 1
     parallel_calls: int = 4
+    provision: CallRates = CallRates()
+    destroy: CallRates = CallRates()
+    tag: CallRates = CallRates()
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How long things usually take here, in seconds: what estimates are made from.
+
+    `boot_seconds`: from the accepted request to a machine that runs. `gone_seconds`: from the accepted request until
+    a destroyed machine is gone. `listed_seconds`: until a new machine shows in listings. `call_seconds`: for one
+    call that changes something.
+    """
+
+    boot_seconds: float = 30.0
+    gone_seconds: float = 0.0
+    listed_seconds: float = 0.0
+    call_seconds: float = 0.0
 
 
 class Provider(Protocol):
@@ -95,6 +129,7 @@ class Provider(Protocol):
     """
 
     limits: CallLimits = CallLimits()
+    pace: Pace = Pace()
     listing_lag_seconds: float = 0.0
     """How long an accepted instance may be missing from `describe`; 0 where listings are exact."""
 
@@ -152,6 +187,11 @@ class Provider(Protocol):
         if image.identity not in self.published([image]):
             raise ProviderError(f"image {image.name}: only images that are already there can be booted here")
 
+    def zones(self, machine: Mapping[str, Json]) -> tuple[str, ...]:
+        """Return the zones that such machines are spread over; none where there are none, or nobody knows. Pure."""
+        del machine
+        return ()
+
     def leftovers(self, cluster: str) -> Sequence[Leftover]:
         """Return what would remain of the cluster once its machines are gone."""
         del cluster
@@ -180,6 +220,24 @@ class Probing(Protocol):
 
     def probe(self, instance_id: InstanceId, check: HealthCheck) -> str | None:
         """Return None for a healthy answer, else why not. Raise ProviderError where the check cannot run."""
+        ...
+
+
+@runtime_checkable
+class Rehearsing(Protocol):
+    """A provider on which a change may be rehearsed: it takes over machines that exist elsewhere, and has accidents.
+
+    `mishaps` names what `mishap` knows, each with a line of help.
+    """
+
+    mishaps: Mapping[str, str]
+
+    def adopt(self, instances: Sequence[Instance], *, healthy: Mapping[InstanceId, bool]) -> None:
+        """Make machines with the same ids, tags, states, zones and launch times, as if they had been made here."""
+        ...
+
+    def mishap(self, kind: str, amount: float, target: str) -> None:
+        """Let something go wrong from now on. ProviderError for a kind that is not among `mishaps`."""
         ...
 
 

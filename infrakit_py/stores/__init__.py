@@ -1,1 +1,1 @@
-"""Where intents and revisions are remembered. Losing a store costs time, never a machine."""
+"""Where intents, revisions and versions of groups are remembered. Losing a store costs time, never a machine."""

@@ -7,107 +7,95 @@ import fcntl
 import os
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
-from dataclasses import astuple, replace
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
-from typing import Final
 
+from infrakit_py.clock import Clock, SystemClock
 from infrakit_py.errors import ClusterLocked, StoreError
-from infrakit_py.spi.store import Intent
+from infrakit_py.model.instance import InstanceId
+from infrakit_py.model.revision import GroupVersion, HistoryEntry, VersionRecord, VersionState
+from infrakit_py.spi.store import Intent, Pause
+from infrakit_py.stores import files, past, tables
+from infrakit_py.stores.files import state_directory
 
-_SCHEMA: Final = """
-CREATE TABLE IF NOT EXISTS intent (
-    cluster TEXT NOT NULL, group_name TEXT NOT NULL, provider TEXT NOT NULL, slot TEXT NOT NULL,
-    incarnation INTEGER NOT NULL, logical_id TEXT, fingerprint TEXT NOT NULL, since REAL NOT NULL, instance_id TEXT,
-    gone INTEGER NOT NULL,
-    PRIMARY KEY (cluster, group_name, provider, slot)
-) STRICT;
-CREATE TABLE IF NOT EXISTS revision (
-    cluster TEXT NOT NULL, number INTEGER NOT NULL, spec_digest TEXT NOT NULL, at REAL NOT NULL,
-    PRIMARY KEY (cluster, number)
-) STRICT;
-"""
-_COLUMNS: Final = (
-    "cluster, group_name, provider, slot, incarnation, logical_id, fingerprint, since, instance_id, gone"
-)
-_FILE: Final = "state.db"
-_BUSY_SECONDS: Final = 10.0
-_HINT: Final = "set INFRAKIT_STATE_DIR to a directory of your own; a damaged state.db may simply be deleted"
-
-
-def state_directory(environment: Mapping[str, str]) -> Path:
-    """Return where state lives: $INFRAKIT_STATE_DIR, else below $XDG_STATE_HOME, else ~/.local/state."""
-    if own := environment.get("INFRAKIT_STATE_DIR"):
-        return Path(own)
-    base = environment.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
-    return Path(base) / "infrakit-py"
-
-
-def read_intents(directory: Path, cluster: str) -> Sequence[Intent]:
-    """Return a cluster's intents and write nothing: the directory need be neither there nor writable."""
-    file = directory / _FILE
-    try:
-        if not file.exists():
-            return []
-        # Without a write-ahead log the file is all there is, and SQLite need not begin one to read it.
-        mode = "mode=ro" if Path(f"{file}-wal").exists() else "immutable=1"
-        with closing(sqlite3.connect(f"{file.absolute().as_uri()}?{mode}", timeout=_BUSY_SECONDS, uri=True)) as db:
-            if db.execute("SELECT 1 FROM sqlite_master WHERE name = 'intent'").fetchone() is None:
-                return []
-            return _intents(db, cluster)
-    except (OSError, sqlite3.Error) as exc:
-        raise StoreError(f"cannot read {file}: {exc}", hint=_HINT) from exc
+__all__ = ["SqliteStore", "state_directory"]
 
 
 class SqliteStore:
     """See `infrakit_py.spi.store.Store`. Safe for several processes: WAL, one transaction a call."""
 
-    def __init__(self, directory: Path) -> None:
-        """Open or make `directory`/state.db. StoreError where that cannot be done."""
+    def __init__(self, directory: Path, clock: Clock | None = None) -> None:
+        """Open or make `directory`/state.db, and bring that of an older release up to date. StoreError.
+
+        The clock says when a pause ended.
+        """
+        self._clock = clock or SystemClock()
         self._directory = directory
         self._lock = Lock()
         try:
-            directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._db = sqlite3.connect(
-                directory / _FILE, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
-            )
-            self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.executescript(_SCHEMA)
+            self._db = files.open_private(directory / files.STATE, tables.SCHEMA)
         except (OSError, sqlite3.Error) as exc:
-            raise StoreError(f"cannot use {directory}/state.db: {exc}", hint=_HINT) from exc
+            raise StoreError(f"cannot use {directory}/state.db: {exc}", hint=files.HINT) from exc
 
     def close(self) -> None:
         self._db.close()
 
     def record(self, intents: Sequence[Intent]) -> None:
-        rows = [astuple(intent) for intent in intents]
         with self._transaction() as db:
-            db.executemany(f"INSERT OR REPLACE INTO intent ({_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?)", rows)
+            tables.write_intents(db, intents)
 
     def intents(self, cluster: str) -> Sequence[Intent]:
-        with self._transaction() as db:
-            return _intents(db, cluster)
+        with self._reading() as db:
+            return tables.read_intents(db, cluster)
 
     def forget(self, intents: Sequence[Intent]) -> None:
-        rows = [(i.cluster, i.group, i.provider, i.slot, i.incarnation, i.since) for i in intents]
         with self._transaction() as db:
-            db.executemany(
-                "DELETE FROM intent WHERE cluster=? AND group_name=? AND provider=? AND slot=?"
-                " AND incarnation=? AND since=?",
-                rows,
-            )
+            tables.drop_intents(db, intents)
 
     def revision(self, cluster: str, spec_digest: str, now: float) -> int:
         with self._transaction() as db:
-            row = db.execute(
-                "SELECT number, spec_digest FROM revision WHERE cluster = ? ORDER BY number DESC LIMIT 1", (cluster,)
-            ).fetchone()
-            if row is not None and row[1] == spec_digest:
-                return int(row[0])
-            number = int(row[0]) + 1 if row is not None else 1
-            db.execute("INSERT INTO revision VALUES (?,?,?,?)", (cluster, number, spec_digest, now))
-            return number
+            number, last_digest = tables.read_revision(db, cluster)
+            if number and last_digest == spec_digest:
+                return number
+            tables.write_revision(db, cluster, number + 1, spec_digest, now)
+            return number + 1
+
+    def note_version(self, cluster: str, version: GroupVersion, state: VersionState, now: float, reason: str) -> None:
+        with self._transaction() as db:
+            tables.write_version(db, cluster, version, state, now, reason)
+
+    def versions(self, cluster: str, group: str) -> Sequence[VersionRecord]:
+        with self._reading() as db:
+            return tables.read_versions(db, cluster, group)
+
+    def forget_version(self, cluster: str, group: str, fingerprint: str, now: float, reason: str) -> None:
+        with self._transaction() as db:
+            tables.drop_version(db, cluster, group, fingerprint, now, reason)
+
+    def history(self, cluster: str, group: str | None = None) -> Sequence[HistoryEntry]:
+        with self._reading() as db:
+            return tables.read_history(db, cluster, group)
+
+    def pause(self, cluster: str, group: str, pause: Pause | None) -> None:
+        with self._transaction() as db:
+            before = tables.read_pauses(db, cluster).get(group)
+            entry = past.pause_entry(group, before, pause, self._clock.now())
+            if entry is not None:
+                tables.write_pause(db, cluster, group, pause)
+                tables.write_history(db, cluster, entry)
+
+    def pauses(self, cluster: str) -> Mapping[str, Pause]:
+        with self._reading() as db:
+            return tables.read_pauses(db, cluster)
+
+    def note_healthy(self, cluster: str, since: Mapping[InstanceId, float | None]) -> None:
+        with self._transaction(durable=False) as db:
+            tables.write_healthy(db, cluster, since)
+
+    def healthy_since(self, cluster: str) -> Mapping[InstanceId, float]:
+        with self._reading() as db:
+            return tables.read_healthy(db, cluster)
 
     @contextmanager
     def exclusive(self, cluster: str) -> Iterator[None]:
@@ -132,20 +120,37 @@ class SqliteStore:
             os.close(descriptor)
 
     @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with self._lock:
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        """One statement is its own transaction, and waits for no writer."""
+        with self._lock, self._explained():
+            yield self._db
+
+    @contextmanager
+    def _transaction(self, *, durable: bool = True) -> Iterator[sqlite3.Connection]:
+        """What is not durable may be lost when the power goes, but not when the process ends."""
+        with self._lock, self._explained(), self._synchronous(durable=durable):
+            self._db.execute("BEGIN IMMEDIATE")
             try:
-                self._db.execute("BEGIN IMMEDIATE")
-                try:
-                    yield self._db
-                except BaseException:
-                    self._db.execute("ROLLBACK")
-                    raise
-                self._db.execute("COMMIT")
-            except sqlite3.Error as exc:
-                raise StoreError(f"{self._directory}/state.db: {exc}") from exc
+                yield self._db
+            except BaseException:
+                self._db.execute("ROLLBACK")
+                raise
+            self._db.execute("COMMIT")
 
+    @contextmanager
+    def _synchronous(self, *, durable: bool) -> Iterator[None]:
+        if durable:
+            yield
+            return
+        self._db.execute("PRAGMA synchronous=NORMAL")
+        try:
+            yield
+        finally:
+            self._db.execute("PRAGMA synchronous=FULL")
 
-def _intents(db: sqlite3.Connection, cluster: str) -> Sequence[Intent]:
-    rows = db.execute(f"SELECT {_COLUMNS} FROM intent WHERE cluster = ?", (cluster,)).fetchall()
-    return [replace(Intent(*row), gone=bool(row[-1])) for row in rows]
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.Error, UnicodeEncodeError) as exc:  # an argument that is no UTF-8 arrives as surrogates
+            raise StoreError(f"{self._directory}/state.db: {exc}") from exc

@@ -8,7 +8,7 @@ from uuid import uuid4
 from infrakit_providers.simulated.cloud import Removal, SimCloud
 from infrakit_py.errors import NotOurs, ProviderError, TokenMismatch, TokenSpent
 from infrakit_py.model.instance import Instance, InstanceId, InstanceState
-from infrakit_py.model.spec import Image
+from infrakit_py.model.spec import Image, Json
 from infrakit_py.model.tags import CLUSTER, GROUP, TOKEN
 from infrakit_py.spi.provider import DestroyRequest, Leftover, Outcome, Provider, ProvisionRequest, TagRequest
 
@@ -18,7 +18,7 @@ class Honest:
 
     def __init__(self, inner: Provider, cloud: SimCloud) -> None:
         self.inner, self.cloud = inner, cloud
-        self.limits, self.listing_lag_seconds = inner.limits, inner.listing_lag_seconds
+        self.limits, self.listing_lag_seconds, self.pace = inner.limits, inner.listing_lag_seconds, inner.pace
 
     def describe(self, cluster: str) -> Sequence[Instance]:
         return self.inner.describe(cluster)
@@ -40,6 +40,9 @@ class Honest:
 
     def publish(self, image: Image, progress: Callable[[int, int], None]) -> None:
         self.inner.publish(image, progress)
+
+    def zones(self, machine: Mapping[str, Json]) -> tuple[str, ...]:
+        return self.inner.zones(machine)
 
     def leftovers(self, cluster: str) -> Sequence[Leftover]:
         return self.inner.leftovers(cluster)

@@ -1,9 +1,10 @@
 """A cluster on the simulated provider, in virtual time, driven by the real engine in one thread."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from random import Random
 from threading import Event as Flag
 
 from infrakit_groups.flavors.vanilla import plugin as vanilla
@@ -12,8 +13,9 @@ from infrakit_providers.simulated.cloud import SimCloud
 from infrakit_providers.simulated.machines import Machine
 from infrakit_providers.simulated.provider import SimulatedProvider
 from infrakit_providers.simulated.settings import SimSettings
-from infrakit_py.clock import VirtualClock
-from infrakit_py.engine.cluster import Cluster, Group, want, want_nothing
+from infrakit_py.clock import Clock, VirtualClock
+from infrakit_py.engine.budget import Budget
+from infrakit_py.engine.cluster import Cluster, Group, declared, revived, want_nothing
 from infrakit_py.engine.converge import Settlement, converge
 from infrakit_py.engine.engine import Engine
 from infrakit_py.engine.events import Event, EventKind
@@ -22,7 +24,10 @@ from infrakit_py.engine.health import HealthMonitor
 from infrakit_py.engine.observe import Observer
 from infrakit_py.engine.reconcile import Reconciler
 from infrakit_py.engine.runner import InlineRunner
-from infrakit_py.model.instance import Instance
+from infrakit_py.engine.versions import Revive, Versions
+from infrakit_py.model.instance import Instance, InstanceId
+from infrakit_py.model.quantities import Amount
+from infrakit_py.model.revision import GroupVersion
 from infrakit_py.model.spec import (
     ClusterSpec,
     FlavorSpec,
@@ -63,6 +68,10 @@ class StillFlavor:
         del member
         return None
 
+    def healthy(self, instance: Instance) -> str | None:
+        del instance
+        return None
+
     def drain(self, instance: Instance) -> bool:
         del instance
         return True
@@ -74,6 +83,20 @@ def group(name: str = "web", **changes: object) -> GroupSpec:
     if "logical_ids" in changes:
         del values["size"]
     return GroupSpec(name=name, **{**values, **changes})  # type: ignore[arg-type]
+
+
+def reconciler_of(
+    cluster: Cluster,
+    observer: Observer,
+    executor: Executor,
+    store: Store,
+    clock: Clock,
+    revive: Revive = lambda version, now: declared("shop", now, version.image, StillFlavor(), rolling),
+) -> Reconciler:
+    """Put together what decides and does."""
+    sizes = {name: group.desired.count for name, group in cluster.groups.items()}
+    budget = Budget(cluster.max_unavailable, sizes)
+    return Reconciler(observer, executor, Versions(cluster.name, store, clock, revive), budget, clock)
 
 
 @dataclass
@@ -91,22 +114,47 @@ class Lab:
         self.provider = SimulatedProvider(self.cloud, on_close=lambda: None)
         self.on_event: Callable[[Event], None] = self.events.append
 
-    def engine(self, *groups: GroupSpec, allow: bool = False, flavors: Mapping[str, Flavor] | None = None) -> Engine:
+    def engine(
+        self,
+        *groups: GroupSpec,
+        allow: bool = False,
+        flavors: Mapping[str, Flavor] | None = None,
+        budget: Amount | None = None,
+        endless: bool = False,
+    ) -> Engine:
         spec = ClusterSpec(
             "shop", "cluster.yml", {"sim": ProviderSpec("sim", "simulated")}, IMAGES, {g.name: g for g in groups}
         )
         made: dict[str, Group] = {}
-        observer = Observer("shop", {"sim": self.provider}, self.store, self._monitor(), self.clock)
+        observer = Observer("shop", {"sim": self.provider}, self.store, self._monitor(), self.clock, Random(1))
         for g in groups:
             flavor = (flavors or {}).get(g.name) or vanilla.open(g.flavor.options, cluster="shop", group=g.name)
-            made[g.name] = Group(want(spec, g, flavor, allow_mass_destroy=allow), rolling, g, flavor)
+            image = spec.images[g.image]
+            made[g.name] = declared("shop", g, image, flavor, rolling, revision=1, allow_mass_destroy=allow)
         for name in sorted(observer.groups_seen(all_of_them=True) - made.keys()):
             made[name] = Group(want_nothing("shop", name, allow_mass_destroy=allow), rolling)
         after = {g.name: g.depends_on for g in groups}
-        cluster = Cluster("shop", 1, {"sim": self.provider}, made, after)
+        cluster = Cluster("shop", 1, {"sim": self.provider}, made, after, budget)
+
+        def revive(version: GroupVersion, now_declared: GroupSpec) -> Group:
+            flavor = (flavors or {}).get(now_declared.name) or vanilla.open(
+                {}, cluster="shop", group=now_declared.name
+            )
+            return revived("shop", version, now_declared, flavor, rolling)
+
         executor = Executor(cluster, self.store, InlineRunner(), self.clock, self._tell)
-        reconciler = Reconciler(observer, executor, self.clock)
-        return Engine(cluster, reconciler, InlineRunner(), self.clock, self._tell, poll_seconds=1.0)
+        reconciler = reconciler_of(cluster, observer, executor, self.store, self.clock, revive)
+        chance = Random(1)
+        return Engine(
+            cluster,
+            reconciler,
+            InlineRunner(),
+            self.clock,
+            self._tell,
+            poll_seconds=1.0,
+            chance=chance,
+            endless=endless,
+        )
 
     def run(
         self,
@@ -114,10 +162,20 @@ class Lab:
         allow: bool = False,
         timeout: float = 7200.0,
         flavors: Mapping[str, Flavor] | None = None,
+        budget: Amount | None = None,
     ) -> Settlement:
         """Converge as a new process would."""
-        engine = self.engine(*groups, allow=allow, flavors=flavors)
+        engine = self.engine(*groups, allow=allow, flavors=flavors, budget=budget)
         return converge(engine, self.clock, timeout_seconds=timeout, stop=Flag())
+
+    def ticks(self, engine: Engine) -> Iterator[None]:
+        """Drive an engine until it has settled, yielding after each step."""
+        while True:
+            due = engine.step()
+            yield
+            if engine.settled:
+                return
+            engine.wait(due)
 
     def machines(self, group: str = "web") -> list[Machine]:
         """What really exists of a group, however new, and is not gone."""
@@ -133,4 +191,7 @@ class Lab:
         self.on_event(event)
 
     def _monitor(self) -> HealthMonitor:
-        return HealthMonitor(self.clock, InlineRunner())
+        def remember(since: Mapping[InstanceId, float | None]) -> None:
+            self.store.note_healthy("shop", since)
+
+        return HealthMonitor(self.clock, InlineRunner(), self.store.healthy_since("shop"), remember)

@@ -10,19 +10,17 @@ from infrakit_providers.simulated.cloud import SimCloud
 from infrakit_providers.simulated.provider import SimulatedProvider
 from infrakit_providers.simulated.settings import SimSettings
 from infrakit_py.clock import SystemClock
-from infrakit_py.engine.cluster import Cluster, Group, want
+from infrakit_py.engine.cluster import Cluster, declared
 from infrakit_py.engine.converge import End, converge
 from infrakit_py.engine.engine import Engine, Phase
 from infrakit_py.engine.events import Event
 from infrakit_py.engine.execute import Executor
 from infrakit_py.engine.health import HealthMonitor
 from infrakit_py.engine.observe import Observer
-from infrakit_py.engine.reconcile import Reconciler
 from infrakit_py.engine.runner import ThreadRunner
 from infrakit_py.model.instance import Instance
-from infrakit_py.model.spec import ClusterSpec, ProviderSpec
 from infrakit_py.stores.memory import MemoryStore
-from tests.engine.harness import IMAGES, StillFlavor, group
+from tests.engine.harness import IMAGES, StillFlavor, group, reconciler_of
 
 PATIENCE = 20.0
 
@@ -49,17 +47,17 @@ def test_trap_9_a_provider_that_hangs_holds_up_neither_another_group_nor_the_sta
     hanging.let_go = Flag()
     providers = {"slow": hanging, "quick": SimulatedProvider(other)}
     groups = [group("web", provider="slow"), group("api", provider="quick")]
-    specs = {name: ProviderSpec(name, "simulated") for name in providers}
-    spec = ClusterSpec("shop", "cluster.yml", specs, IMAGES, {g.name: g for g in groups})
     flavor = StillFlavor()
-    made = {g.name: Group(want(spec, g, flavor), rolling, g, flavor) for g in groups}
+    made = {g.name: declared("shop", g, IMAGES[g.image], flavor, rolling) for g in groups}
     cluster = Cluster("shop", 1, providers, made, {})
     runner, store = ThreadRunner(4), MemoryStore()
     observer = Observer("shop", providers, store, HealthMonitor(clock, runner), clock)
     observer.groups_seen(all_of_them=True)
     listener = partial(list.append, seen)
     executor = Executor(cluster, store, runner, clock, listener)
-    engine = Engine(cluster, Reconciler(observer, executor, clock), runner, clock, listener, poll_seconds=0.1)
+    engine = Engine(
+        cluster, reconciler_of(cluster, observer, executor, store, clock), runner, clock, listener, poll_seconds=0.1
+    )
     ends: list[End] = []
     loop = Thread(
         target=lambda: ends.append(converge(engine, clock, timeout_seconds=PATIENCE, stop=Flag()).end), daemon=True

@@ -15,20 +15,19 @@ from infrakit_providers.simulated.faults import Fault
 from infrakit_providers.simulated.provider import SimulatedProvider
 from infrakit_providers.simulated.settings import SimSettings
 from infrakit_py.clock import SystemClock
-from infrakit_py.engine.cluster import Cluster, Group, want
+from infrakit_py.engine.cluster import Cluster, declared
 from infrakit_py.engine.converge import End, converge
 from infrakit_py.engine.engine import Engine, Phase
 from infrakit_py.engine.events import Event, EventKind
 from infrakit_py.engine.execute import Executor
 from infrakit_py.engine.health import HealthMonitor
 from infrakit_py.engine.observe import Observer
-from infrakit_py.engine.reconcile import Reconciler
 from infrakit_py.engine.runner import ThreadRunner
 from infrakit_py.model.instance import Instance, InstanceState
 from infrakit_py.model.quantities import Amount
-from infrakit_py.model.spec import ClusterSpec, ProviderSpec, RolloutSpec
+from infrakit_py.model.spec import RolloutSpec
 from infrakit_py.stores.memory import MemoryStore
-from tests.engine.harness import CHECK, IMAGES, Lab, StillFlavor, group
+from tests.engine.harness import CHECK, IMAGES, Lab, StillFlavor, group, reconciler_of
 
 
 def settle(lab: Lab, engine: Engine) -> End:
@@ -159,8 +158,7 @@ def test_a_listener_that_fails_hangs_nothing() -> None:
     cloud = SimCloud(SimSettings.model_validate({"boot_time": "10ms"}), clock)
     providers = {"sim": SimulatedProvider(cloud)}
     wanted, flavor = group(), StillFlavor()
-    spec = ClusterSpec("shop", "c.yml", {"sim": ProviderSpec("sim", "simulated")}, IMAGES, {"web": wanted})
-    made = {"web": Group(want(spec, wanted, flavor), rolling, wanted, flavor)}
+    made = {"web": declared("shop", wanted, IMAGES[wanted.image], flavor, rolling)}
     cluster = Cluster("shop", 1, providers, made, {})
     runner, store = ThreadRunner(2), MemoryStore()
 
@@ -170,7 +168,9 @@ def test_a_listener_that_fails_hangs_nothing() -> None:
 
     observer = Observer("shop", providers, store, HealthMonitor(clock, runner), clock)
     executor = Executor(cluster, store, runner, clock, fail)
-    engine = Engine(cluster, Reconciler(observer, executor, clock), runner, clock, fail, poll_seconds=0.1)
+    engine = Engine(
+        cluster, reconciler_of(cluster, observer, executor, store, clock), runner, clock, fail, poll_seconds=0.1
+    )
     ends: list[End] = []
     loop = threading.Thread(
         target=lambda: ends.append(converge(engine, clock, timeout_seconds=20.0, stop=Flag()).end), daemon=True

@@ -2,12 +2,14 @@
 
 import hashlib
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from infrakit_py.images import ImageError, read_image
-from infrakit_py.model.spec import Image, ImageForm
+from infrakit_py.model.fingerprint import spec_digest
+from infrakit_py.model.spec import ClusterSpec, Image, ImageForm
 
 
 def kernel_image(directory: Path, name: str = "web", **contents: str) -> Image:
@@ -93,6 +95,27 @@ def test_a_command_line_is_one_line_of_text(tmp_path: Path, content: bytes, reas
         path.write_bytes(content if path.name == "cmdline" else b"x")
     with pytest.raises(ImageError, match=reason):
         read_image("web", ImageForm.KERNEL, paths)
+
+
+def test_the_text_of_the_command_line_is_part_of_the_image(tmp_path: Path) -> None:
+    image = kernel_image(tmp_path, cmdline="console=ttyS0 name=\N{SNOWMAN} \n")
+    Path(image.files["cmdline"].path).write_text("of the next build")
+    assert image.cmdline == "console=ttyS0 name=\N{SNOWMAN}"
+
+
+def test_other_forms_have_no_command_line(tmp_path: Path) -> None:
+    disk = tmp_path / "cmdline"
+    disk.write_text("a disk")
+    assert read_image("a", ImageForm.DISK, {"disk": disk}).cmdline == ""
+    assert read_image("a", ImageForm.REFERENCE, {}, reference="cmdline").cmdline == ""
+
+
+def test_the_digest_of_a_spec_knows_the_command_line_by_the_identity_alone(tmp_path: Path) -> None:
+    """A release that remembers the text must not take every spec for a new one."""
+    image = kernel_image(tmp_path)
+    spec = ClusterSpec("shop", "shop.yaml", {}, {"web": image}, {})
+    assert image.cmdline
+    assert spec_digest(spec) == spec_digest(replace(spec, images={"web": replace(image, cmdline="")}))
 
 
 def test_a_command_line_needs_no_line_end(tmp_path: Path) -> None:

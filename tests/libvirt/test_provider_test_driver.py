@@ -5,7 +5,6 @@ Volumes have no content there and networks no leases; what needs those is tested
 
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -275,12 +274,72 @@ def test_a_network_that_is_not_there_is_told_before_anything_is_made(provider: P
     assert list(provider.describe("demo")) == []
 
 
-def test_a_file_that_changed_is_not_published(provider: Provider, tmp_path: Path) -> None:
-    image = fake_image(tmp_path, "soon changed")
-    changed = {part: replace(file, path="/nonexistent") for part, file in image.files.items()}
+@pytest.mark.parametrize("lost", ["overwritten", "deleted"])
+def test_a_published_image_boots_without_the_files_that_it_was_made_of(
+    provider: Provider, tmp_path: Path, hypervisor: Any, lost: str
+) -> None:
+    """The next build overwrites them, and a roll-back goes to the image of the one before."""
+    image = fake_image(tmp_path, "soon overwritten")
     provider.publish(image, lambda done, total: None)
-    (outcome,) = provider.provision([request_for(replace(image, files=changed), "demo", "0")])
-    assert "/nonexistent" in str(outcome.error)
+    for file in image.files.values():
+        Path(file.path).unlink() if lost == "deleted" else Path(file.path).write_text("of the next build")
+    provider.publish(image, lambda done, total: None)
+    assert provider.published([image]) == {image.identity}
+    _booted(provider, request_for(image, "demo", "0"))
+    assert "<cmdline>cmdline of soon overwritten</cmdline>" in hypervisor.lookupByName("demo.web.0").XMLDesc()
+
+
+def test_a_machine_names_the_host_that_it_runs_on(provider: Provider, image: Image, hypervisor: Any) -> None:
+    id_ = _booted(provider, request_for(image, "demo", "0"))
+    (described,) = provider.describe("demo")
+    assert described.host == hypervisor.getHostname()
+    assert provider.lookup([id_]) == {id_: described}
+
+
+def test_a_hypervisor_is_asked_for_its_name_once_a_connection(
+    hypervisor: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = count()
+    ask = libvirt.virConnect.getHostname
+
+    def counted(line: object) -> object:
+        next(asked)
+        return ask(line)
+
+    monkeypatch.setattr(libvirt.virConnect, "getHostname", counted)
+    opened = open_provider(tmp_path)
+    try:
+        for _ in range(5):
+            opened.describe("demo")
+    finally:
+        opened.close()
+    assert next(asked) == 1
+
+
+def test_a_hypervisor_without_a_name_leaves_the_host_open(
+    hypervisor: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nameless(_: object) -> str:
+        raise libvirt.libvirtError("this function is not supported by the connection driver: virConnectGetHostname")
+
+    monkeypatch.setattr(libvirt.virConnect, "getHostname", nameless)
+    opened = open_provider(tmp_path)
+    try:
+        image = fake_image(tmp_path, "v1")
+        opened.publish(image, lambda done, total: None)
+        opened.provision([request_for(image, "demo", "0")])
+        assert [one.host for one in opened.describe("demo")] == [""]
+    finally:
+        opened.close()
+
+
+def test_a_healthy_machine_is_not_impaired_and_one_that_a_person_paused_neither(
+    provider: Provider, image: Image, hypervisor: Any
+) -> None:
+    _booted(provider, request_for(image, "demo", "0"))
+    assert [one.impaired for one in provider.describe("demo")] == [""]
+    hypervisor.lookupByName("demo.web.0").suspend()
+    assert [(one.state, one.impaired) for one in provider.describe("demo")] == [(InstanceState.RUNNING, "")]
 
 
 def test_closing_ends_all_threads(provider: Provider, tmp_path: Path) -> None:

@@ -177,6 +177,25 @@ def test_states(state: int, reason: int, was_started: bool, expected: InstanceSt
 
 
 @pytest.mark.parametrize(
+    ("state", "reason", "expected"),
+    [
+        (3, 5, "paused: disk I/O error, is the pool full?"),
+        (3, 6, "paused: watchdog"),
+        (3, 10, "paused: guest panicked"),
+        (3, 1, ""),
+        (3, 2, ""),
+        (3, 11, ""),
+        (3, 99, ""),
+        (1, 5, ""),
+        (5, 3, ""),
+    ],
+    ids=["I/O error", "watchdog", "panic", "by a person", "migrating", "starting", "new", "running", "crashed"],
+)
+def test_what_libvirt_paused_for_good_is_impaired(state: int, reason: int, expected: str) -> None:
+    assert wire.impairment(state, reason) == expected
+
+
+@pytest.mark.parametrize(
     ("xml", "directory"),
     [
         ("<pool type='dir'><target><path>/pool</path></target></pool>", "/pool"),

@@ -74,8 +74,20 @@ def test_a_whole_document_becomes_a_spec(built: Path) -> None:
         size=3,
         machine={"vcpus": 1, "memory": "192MiB"},
         flavor=FlavorSpec("vanilla", {"tier": "web"}, {"user_data": {"template": "hello {{ instance.name }}"}}),
-        health=HealthCheck(8080, 2, 0.5, 2, 4, 5400),
-        rollout=RolloutSpec(Amount(25, percent=True), Amount(1), 10, 300),
+        health=HealthCheck(
+            tcp=8080,
+            interval_seconds=2,
+            timeout_seconds=0.5,
+            healthy_after=2,
+            unhealthy_after=4,
+            grace_seconds=5400,
+        ),
+        rollout=RolloutSpec(
+            max_surge=Amount(25, percent=True),
+            max_unavailable=Amount(1),
+            drain_timeout_seconds=10,
+            progress_deadline_seconds=300,
+        ),
         depends_on=("db",),
         prevent_destroy=True,
     )

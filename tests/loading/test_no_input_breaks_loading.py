@@ -1,6 +1,7 @@
 """Whatever is in the file: a spec or problems with places, and never anything else."""
 
 import contextlib
+import json
 from collections.abc import Callable
 
 import pytest
@@ -14,13 +15,18 @@ from infrakit_py.loading import load
 from infrakit_py.loading.yaml_documents import Document, documents
 from infrakit_py.loading.yaml_nodes import decode
 from infrakit_py.loading.yaml_scalars import resolve
-from tests.loading.documents import group
+from tests.loading.documents import EVERY_KEY, group
 from tests.loading.stubs import StubCatalog
 
 YAML_PIECES = [
     "a", "b: ", "- ", "? ", ": ", "\n", "  ", "\t", "&x ", "*x", "<<: ", "[", "]", "{", "}", ",", '"', "'", "|", ">",
     "|+2\n", "#", "---\n", "...\n", "%YAML 1.1\n", "!", "!!str ", "!<tag:x> ", "~", "1e999", "9" * 40, "\\",
     "${env:", "${env:A}", "$${env:A}", "\u2028", "\x85", "\r", "\ufeff", "\0", "\U0001f600",
+]  # fmt: skip
+PIECES_OF_VALUES = [
+    "0", "-1", "1%", "0%", "101%", "5s", "0s", "9d", "99999999d", "null", "true", "200-299", "999-100", "mon-fri",
+    "22:00", "24:00", "Europe/Berln", "../..", "(", "[[", "{9999999999}", "(?P<x>", "rolling", "recreate",
+    "blue_green", "newest",
 ]  # fmt: skip
 GOOD = group("size: 1, health: {tcp: 80}, rollout: {max_surge: 1}, flavor: {user_data: '{{ group.name }}'}").encode()
 
@@ -74,11 +80,27 @@ def test_any_bytes(content: bytes) -> None:
 @given(st.data())
 @settings(max_examples=300, deadline=None)
 def test_any_change_of_a_good_file(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
-    at = data.draw(st.integers(0, len(GOOD)), "at")
+    good = data.draw(st.sampled_from([GOOD, EVERY_KEY.encode()]), "good")
+    at = data.draw(st.integers(0, len(good)), "at")
     removed = data.draw(st.integers(0, 20), "removed")
-    added = data.draw(st.sampled_from(YAML_PIECES) | st.text(max_size=5), "added")
+    added = data.draw(st.sampled_from(YAML_PIECES + PIECES_OF_VALUES) | st.text(max_size=5), "added")
     file = tmp_path_factory.getbasetemp() / "changed.yml"
-    file.write_bytes(GOOD[:at] + added.encode(errors="surrogatepass") + GOOD[at + removed :])
+    file.write_bytes(good[:at] + added.encode(errors="surrogatepass") + good[at + removed :])
+    with contextlib.suppress(SpecError):
+        load([file], StubCatalog(), {"A": "1"}, read_image)
+
+
+@given(st.data())
+@settings(max_examples=300, deadline=None)
+def test_any_other_values_of_a_good_file(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+    lines = EVERY_KEY.splitlines()
+    written = st.sampled_from(PIECES_OF_VALUES) | st.text(max_size=5).map(json.dumps)
+    values = written | st.lists(written, max_size=3).map(lambda items: f"[{', '.join(items)}]")
+    for at in data.draw(st.lists(st.integers(0, len(lines) - 1), min_size=1, max_size=5, unique=True), "at"):
+        key, colon, _ = lines[at].partition(": ")
+        lines[at] = f"{key}{colon}{data.draw(values, key)}"
+    file = tmp_path_factory.getbasetemp() / "other.yml"
+    file.write_text("\n".join(lines))
     with contextlib.suppress(SpecError):
         load([file], StubCatalog(), {"A": "1"}, read_image)
 

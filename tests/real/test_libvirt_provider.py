@@ -385,6 +385,23 @@ def test_publishing_twice_uploads_once(site: Site, v1: Image) -> None:
     assert progress == [(v1.size, v1.size)]
 
 
+def test_a_published_image_boots_after_the_next_build_overwrote_its_files(
+    site: Site, v1: Image, tmp_path: Path
+) -> None:
+    """That is what a roll-back does."""
+    paths = {part: tmp_path / part for part in v1.files}
+    for part, path in paths.items():
+        path.write_bytes(Path(v1.files[part].path).read_bytes())
+    image = image_of("v1", BuiltImage(tmp_path / "v1", **paths))
+    assert image.identity == v1.identity
+    for path in paths.values():
+        path.write_text("of the next build")
+    site.provider.publish(image, lambda done, total: None)
+    (id_,) = site.boot(request_for(image, "demo", "0", machine=SMALL))
+    assert site.page(id_)["name"] == "web-0"
+    assert [one.host for one in site.provider.describe("demo")] == [site.virsh("hostname").strip()]
+
+
 def test_an_image_file_that_changed_is_not_published(site: Site, v1: Image, tmp_path: Path) -> None:
     kernel = v1.files["kernel"]
     other = tmp_path / "kernel"

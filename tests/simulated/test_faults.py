@@ -6,7 +6,7 @@ from infrakit_providers.simulated.buckets import Call
 from infrakit_providers.simulated.faults import Fault
 from infrakit_py.errors import IncompleteView, ProviderError, Throttled, Transient
 from infrakit_py.model.instance import InstanceState
-from infrakit_py.spi.provider import TagRequest
+from infrakit_py.spi.provider import CallRates, Rate, TagRequest
 from tests.simulated.conftest import MakeWorld
 from tests.simulated.worlds import World, errors
 
@@ -129,6 +129,37 @@ def test_half_of_the_changes_that_fail_were_made(make_world: MakeWorld) -> None:
     made = {int(machine.name.removeprefix("web-")) for machine in world.cloud.everything()}
     assert 0.35 < sum(slot in made for slot in failed) / len(failed) < 0.65
     assert all(slot in made for slot in range(400) if slot not in failed)
+
+
+@pytest.mark.parametrize("call", ["provision", "destroy", "tag"])
+def test_the_rates_that_are_declared_are_those_that_are_kept(make_world: MakeWorld, call: str) -> None:
+    world = make_world(limits="ec2")
+    rate = getattr(world.provider.limits, call).calls
+    assert isinstance(rate, Rate)
+
+    def refused() -> bool:
+        try:
+            getattr(world.provider, call)([])
+        except Throttled:
+            return True
+        return False
+
+    assert [refused() for _ in range(int(rate.burst) + 1)].index(True) == rate.burst
+    world.clock.sleep(10)
+    expected = min(rate.burst, 10 * rate.per_second)
+    assert [refused() for _ in range(int(expected) + 1)].index(True) == expected
+
+
+def test_the_rates_of_ec2_are_declared(make_world: MakeWorld) -> None:
+    limits = make_world(limits="ec2").provider.limits
+    assert limits.provision == CallRates(Rate(5, 2), Rate(1000, 2))
+    assert limits.destroy == CallRates(Rate(100, 5), Rate(1000, 20))
+    assert limits.tag == CallRates(Rate(100, 10), None)
+
+
+def test_without_limits_no_rates_are_declared(make_world: MakeWorld) -> None:
+    limits = make_world().provider.limits
+    assert limits.provision == limits.destroy == limits.tag == CallRates()
 
 
 def test_without_limits_nothing_is_throttled(make_world: MakeWorld) -> None:

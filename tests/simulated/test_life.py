@@ -1,5 +1,6 @@
 """What becomes of a machine while time passes."""
 
+from collections import Counter
 from dataclasses import replace
 
 import pytest
@@ -95,6 +96,44 @@ def test_a_killed_machine_stops_and_stays(make_world: MakeWorld) -> None:
     assert world.see(id_).state is InstanceState.STOPPED
     assert world.see(id_).detail == "killed (simulated)"
     assert world.provider.probe(id_, CHECK) == REFUSED
+
+
+def test_a_machine_dies_once(make_world: MakeWorld) -> None:
+    world = make_world()
+    (id_,) = world.boot(0)
+    world.cloud.stop(id_, "lightning")
+    world.clock.sleep(60)
+    world.cloud.stop(id_)
+    assert world.see(id_).detail == "lightning"
+
+
+def test_a_machine_is_impaired_while_it_runs_and_the_cloud_says_so(make_world: MakeWorld) -> None:
+    world = make_world(boot_time="5s")
+    (id_,) = world.boot(0)
+    world.cloud.set_impaired(id_, "disk failed")
+    assert world.see(id_).impaired == ""
+    world.clock.sleep(5)
+    assert world.see(id_).impaired == "disk failed"
+    assert world.provider.probe(id_, CHECK) is None, "a health check knows nothing of it"
+    world.cloud.set_impaired(id_, "")
+    assert world.see(id_).impaired == ""
+    world.cloud.set_impaired(id_, "disk failed")
+    world.cloud.stop(id_)
+    assert world.see(id_).impaired == ""
+
+
+def test_about_eight_machines_share_a_host_of_their_zone(make_world: MakeWorld) -> None:
+    world = make_world(zones={"a": None, "b": None})
+    world.boot(*range(320))
+    hosts = Counter(one.host for one in world.provider.describe("c"))
+    assert set(hosts.values()) == {8}
+    assert all(one.host.startswith(f"{one.zone}-h") for one in world.provider.describe("c"))
+
+
+def test_machines_made_one_after_another_are_on_different_hosts(make_world: MakeWorld) -> None:
+    world = make_world(zones={"a": None, "b": None})
+    world.boot(*range(8))
+    assert len({one.host for one in world.provider.describe("c")}) == 8
 
 
 def test_machines_fail_at_the_rate_that_was_asked_for(make_world: MakeWorld) -> None:

@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 
 from infrakit_providers.simulated.__main__ import main
+from infrakit_providers.simulated.mishaps import MISHAPS
 from infrakit_py.clock import SystemClock
 from infrakit_py.errors import Throttled
 from infrakit_py.model.instance import InstanceState
 from infrakit_py.model.spec import HealthCheck
-from tests.simulated.worlds import World, open_world
+from tests.simulated.worlds import World, errors, open_world
 
 
 @pytest.fixture
@@ -50,6 +51,31 @@ def test_a_machine_can_be_made_sick_and_healed(world: World, tmp_path: Path) -> 
     assert world.provider.probe(id_, HealthCheck()) is None
 
 
+def test_a_machine_can_be_impaired_and_healed(world: World, tmp_path: Path) -> None:
+    (id_,) = world.boot(0)
+    assert operate(tmp_path, "impair", id_, "--reason", "disk failed") == 0
+    assert world.see(id_).impaired == "disk failed"
+    assert operate(tmp_path, "heal", id_) == 0
+    assert world.see(id_).impaired == ""
+
+
+def test_a_mishap_can_be_had(world: World, tmp_path: Path) -> None:
+    world.boot(0, 1, 2)
+    assert operate(tmp_path, "mishap", "kill", "--amount", "2", "--target", "web") == 0
+    assert sorted(one.state for one in world.provider.describe("c")) == ["running", "stopped", "stopped"]
+    assert operate(tmp_path, "mishap", "no-capacity", "--target", "a") == 0
+    assert errors(world.provision(3)) == ["NoCapacity"]
+    assert operate(tmp_path, "mishap", "relief") == 0
+    world.boot(3)
+
+
+def test_the_help_tells_what_each_mishap_does(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        operate(tmp_path, "mishap", "--help")
+    shown = capsys.readouterr().out
+    assert all(f"{kind:<13} {text}" in shown for kind, text in MISHAPS.items())
+
+
 def test_calls_of_a_running_program_can_be_made_to_fail(world: World, tmp_path: Path) -> None:
     assert operate(tmp_path, "fail", "describe", "--error", "throttled", "--times", "1") == 0
     with pytest.raises(Throttled):
@@ -61,6 +87,7 @@ def test_calls_of_a_running_program_can_be_made_to_fail(world: World, tmp_path: 
     ("words", "message"),
     [
         (["kill", "i-nope"], "error: no machine i-nope\n"),
+        (["mishap", "kill", "--target", "db"], "error: kill: no machine of 'db' that it could strike\n"),
         (["fail", "tag", "--error", "quota"], "error: only provision can fail with quota, not tag\n"),
     ],
 )

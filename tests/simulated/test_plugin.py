@@ -14,7 +14,7 @@ from infrakit_providers.simulated.settings import SimMachine, SimSettings
 from infrakit_py.clock import SystemClock
 from infrakit_py.errors import ProviderError
 from infrakit_py.model.spec import Json
-from infrakit_py.spi.provider import MachineReview, Probing, ProviderContext
+from infrakit_py.spi.provider import MachineReview, Pace, Probing, ProviderContext, Rehearsing
 from tests.simulated.worlds import request
 
 Mapping = dict[str, Json]
@@ -134,6 +134,44 @@ def test_a_cloud_in_memory_is_not_shared(tmp_path: Path) -> None:
 def test_it_answers_health_checks_itself(tmp_path: Path) -> None:
     provider = plugin.open({"database": ":memory:"}, ProviderContext(SystemClock(), tmp_path))
     assert isinstance(provider, Probing)
+    provider.close()
+
+
+def test_a_change_can_be_rehearsed_on_it(tmp_path: Path) -> None:
+    provider = plugin.open({"database": ":memory:"}, ProviderContext(SystemClock(), tmp_path))
+    assert isinstance(provider, Rehearsing)
+    assert all(provider.mishaps.values())
+    provider.close()
+
+
+def test_the_zones_are_the_machines_or_all_of_the_clouds(tmp_path: Path) -> None:
+    settings: Mapping = {"database": ":memory:", "zones": {"a": None, "b": 3, "c": None}}
+    provider = plugin.open(settings, ProviderContext(SystemClock(), tmp_path))
+    assert provider.zones({}) == ("a", "b", "c")
+    assert provider.zones({"type": "large", "zones": ["c", "a"]}) == ("c", "a")
+    provider.close()
+
+
+@pytest.mark.parametrize(
+    ("settings", "pace"),
+    [
+        ({}, Pace(boot_seconds=2.0)),
+        ({"boot_time": {"min": "10s", "max": "20s"}}, Pace(boot_seconds=15.0)),
+        (
+            {
+                "boot_time": {"mean": "30s", "stddev": "9s"},
+                "destroy_time": "7s",
+                "listing_lag": "5s",
+                "provision_delay": "3s",
+            },
+            Pace(30.0, 7.0, 5.0, 3.0),
+        ),
+    ],
+    ids=["as by default", "between", "all that is set"],
+)
+def test_the_pace_is_what_the_settings_say(tmp_path: Path, settings: Mapping, pace: Pace) -> None:
+    provider = plugin.open({"database": ":memory:", **settings}, ProviderContext(SystemClock(), tmp_path))
+    assert provider.pace == pace
     provider.close()
 
 

@@ -1,15 +1,18 @@
 """Several processes use one cloud, and may be killed at any instruction."""
 
 import random
+import sqlite3
 import time
+from contextlib import closing
 from pathlib import Path
+from threading import Timer
 
 import pytest
 
 from infrakit_py.model import tags
 from infrakit_py.spi.provider import DestroyRequest
 from tests.simulated.processes import CAPACITY, open_shared, start
-from tests.simulated.worlds import errors, request
+from tests.simulated.worlds import errors, open_world, request
 
 
 def test_processes_that_start_at_once_with_the_same_tokens_share_the_machines(tmp_path: Path) -> None:
@@ -20,6 +23,19 @@ def test_processes_that_start_at_once_with_the_same_tokens_share_the_machines(tm
     world = open_shared(tmp_path)
     assert sorted(world.listed()) == sorted(answers[0])
     assert len(set(answers[0])) == 50
+    world.provider.close()
+
+
+def test_a_cloud_that_another_process_is_just_making_is_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "sim.db"
+    with closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as other:
+        other.execute("CREATE TABLE something (of_theirs)")
+        other.execute("BEGIN IMMEDIATE")
+        done = Timer(0.1, lambda: other.execute("ROLLBACK"))  # SQLite waits in real time only
+        done.start()
+        world = open_world({}, path=path)
+        done.join()
+    assert world.boot(0) == world.listed()
     world.provider.close()
 
 

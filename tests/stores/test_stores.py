@@ -6,7 +6,6 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,20 +14,9 @@ import pytest
 from infrakit_py.errors import ClusterLocked, StoreError
 from infrakit_py.model.instance import InstanceId
 from infrakit_py.spi.store import Intent, Store
-from infrakit_py.stores.memory import MemoryStore
 from infrakit_py.stores.sqlite import SqliteStore, state_directory
 
 INTENT = Intent("shop", "web", "local", "0", 0, None, "v1-abc", 1000.0)
-
-
-@pytest.fixture(params=["memory", "sqlite"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    if request.param == "memory":
-        yield MemoryStore()
-        return
-    opened = SqliteStore(tmp_path)
-    yield opened
-    opened.close()
 
 
 def test_what_is_recorded_comes_back(store: Store) -> None:
@@ -133,12 +121,12 @@ def test_processes_write_side_by_side(tmp_path: Path) -> None:
     store.close()
 
 
-def test_the_file_holds_no_more_than_intents_and_revisions(tmp_path: Path) -> None:
+def test_the_file_holds_no_more_than_what_is_remembered(tmp_path: Path) -> None:
     SqliteStore(tmp_path).close()
     db = sqlite3.connect(tmp_path / "state.db")
     tables = {row[0] for row in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     db.close()
-    assert tables == {"intent", "revision"}
+    assert tables == {"intent", "revision", "version", "history", "pause", "healthy"}
 
 
 @pytest.mark.parametrize(

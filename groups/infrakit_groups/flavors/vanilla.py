@@ -72,6 +72,11 @@ class Vanilla:
             where = f"user data of {member.cluster}/{member.group}/{member.name}"
             raise SpecError([Problem(where, fault.line, 1, fault.message)]) from fault
 
+    def healthy(self, instance: Instance) -> str | None:
+        """Have no opinion: what runs on the machine is unknown here, and a group has `http` and `command` to ask."""
+        del instance
+        return None
+
     def drain(self, instance: Instance) -> bool:
         """POST to the machine: 2xx means drained, 202 and 503 not yet. Transient where it cannot be asked."""
         if self._drain is None:

@@ -1,9 +1,11 @@
 """The pieces that all policies' plans are made of: leaving, retagging, waiting, publishing."""
 
 from collections.abc import Iterable, Sequence
+from math import inf
 
 from infrakit_groups.policies.classify import names
-from infrakit_py.model.instance import InFlight, InstanceState, Snapshot
+from infrakit_groups.policies.roster import CURRENT, EVERY, Roster
+from infrakit_py.model.instance import InFlight, InstanceState
 from infrakit_py.model.plan import (
     Action,
     Assessed,
@@ -15,6 +17,7 @@ from infrakit_py.model.plan import (
     Drain,
     Publish,
     Retag,
+    Version,
     Wait,
 )
 from infrakit_py.model.tags import user_tag_changes
@@ -29,16 +32,17 @@ def dismiss(desired: Desired, victim: Assessed, reason: str, cause: Cause) -> Ac
     return Destroy(member.provider, member.id, member.name, reason, cause)
 
 
-def finish_draining(desired: Desired, members: Iterable[Assessed], now: float) -> tuple[list[Action], list[Wait]]:
-    """Destroy what is drained or had its time; wait for the rest."""
+def finish_draining(roster: Roster, now: float) -> tuple[list[Action], list[Wait]]:
+    """Destroy what is drained or had its time; wait for the rest. What somebody protects meanwhile stays."""
     actions: list[Action] = []
     waits: list[Wait] = []
-    for assessed in members:
+    desired = roster.desired
+    for assessed in roster.of(EVERY, (Condition.DRAINING,)):
         member = assessed.member
-        if assessed.condition is not Condition.DRAINING:
-            continue
         deadline = (member.draining_since or 0.0) + desired.rollout.drain_timeout_seconds
-        if member.drained or not desired.drains or now >= deadline:
+        if member.protected:
+            waits.append(Wait(f"{member.name} is draining and protected: it stays until that is lifted"))
+        elif member.drained or not desired.drains or now >= deadline:
             reason = "drained" if member.drained else "drain timeout is over"
             actions.append(Destroy(member.provider, member.id, member.name, reason, Cause.REPLACE))
         else:
@@ -60,52 +64,99 @@ def retags(desired: Desired, members: Iterable[Assessed]) -> list[Action]:
     return actions
 
 
-def publishing(desired: Desired, snapshot: Snapshot, actions: Sequence[Action]) -> list[Action]:
-    """Publish the image first where a plan creates machines from one that is not there yet."""
-    image = desired.image
-    if image is None or image.identity in snapshot.published:
-        return []
-    if not any(isinstance(action, Create) for action in actions):
-        return []
-    return [Publish(desired.provider, image, f"image {image.name} ({image.short}) is not at {desired.provider} yet")]
+def publishing(roster: Roster, actions: Sequence[Action]) -> list[Action]:
+    """Publish images first where a plan creates machines from one that is not there yet."""
+    desired = roster.desired
+    creates = [action for action in actions if isinstance(action, Create)]
+    publishes: list[Action] = []
+    previous = desired.previous.image if desired.previous is not None else None
+    for image, wanted in ((desired.image, False), (previous, True)):
+        if image is None or image.identity in roster.published:
+            continue
+        if any(action.previous is wanted for action in creates):
+            reason = f"image {image.name} ({image.short}) is not at {desired.provider} yet"
+            publishes.append(Publish(desired.provider, image, reason))
+    return publishes
 
 
-def create(desired: Desired, snapshot: Snapshot, slot: str, logical_id: str | None, reason: str) -> Create:
+def create(
+    roster: Roster,
+    slot: str,
+    logical_id: str | None,
+    reason: str,
+    *,
+    previous: bool = False,
+    failures: int = 0,
+) -> Create:
     """Make the creation of a new machine in a slot."""
+    desired = roster.desired
     name = logical_id or f"{desired.group}-{slot}"
-    return Create(desired.provider, slot, snapshot.incarnations.get(slot, 0), logical_id, name, reason)
+    incarnation = roster.incarnations.get(slot, 0)
+    return Create(desired.provider, slot, incarnation, logical_id, name, reason, previous=previous, failures=failures)
 
 
-def resume(desired: Desired, coming: InFlight) -> Create:
+def resume(desired: Desired, coming: InFlight, *, previous: bool = False) -> Create:
     """Ask once more for a creation whose answer was lost; the token makes it the same machine."""
     name = coming.logical_id or f"{desired.group}-{coming.slot}"
     reason = "its creation was begun and never answered"
-    return Create(desired.provider, coming.slot, coming.incarnation, coming.logical_id, name, reason, resumes=True)
+    return Create(
+        desired.provider,
+        coming.slot,
+        coming.incarnation,
+        coming.logical_id,
+        name,
+        reason,
+        resumes=True,
+        previous=previous,
+    )
 
 
 def finish(desired: Desired, members: Iterable[Assessed]) -> list[Action]:
     """Finish current machines whose creation was cut short."""
     return [
-        Create(desired.provider, m.slot, m.incarnation, m.logical_id, m.name, assessed.reason, resumes=True)
+        Create(
+            desired.provider,
+            m.slot,
+            m.incarnation,
+            m.logical_id,
+            m.name,
+            assessed.reason,
+            resumes=True,
+            failures=m.failures,
+        )
         for assessed in members
         if (m := assessed.member).instance.state is InstanceState.INCOMPLETE
         and assessed.condition is Condition.STARTING
     ]
 
 
-def waiting_for(desired: Desired, members: Sequence[Assessed]) -> list[Wait]:
+def waiting_for(roster: Roster, dismissed: set[str]) -> list[Wait]:
     """Say what is still on its way, and until when it is waited for."""
     waits: list[Wait] = []
-    starting = [a for a in members if a.condition is Condition.STARTING]
-    if starting:
-        until = min(a.member.instance.launched_at + desired.grace_seconds for a in starting)
+
+    def of(condition: Condition) -> list[Assessed]:
+        return [a for a in roster.of(EVERY, (condition,)) if a.member.id not in dismissed]
+
+    if starting := of(Condition.STARTING):
+        until = min(a.until for a in starting)
         why = next((f": {a.reason}" for a in starting if a.reason), "")
-        waits.append(Wait(f"{names(starting)} starting{why}", until))
-    unknown = [a for a in members if a.condition is Condition.UNKNOWN]
-    if unknown:
+        waits.append(Wait(f"{names(starting)} starting{why}", until if until < inf else None))
+    if unknown := of(Condition.UNKNOWN):
         why = next((f": {a.reason}" for a in unknown if a.reason), "")
         waits.append(Wait(f"health of {names(unknown)} is not known{why}"))
-    leaving = [a for a in members if a.condition is Condition.LEAVING]
-    if leaving:
+    if leaving := of(Condition.LEAVING):
         waits.append(Wait(f"{names(leaving)} leaving"))
     return waits
+
+
+def retags_due(roster: Roster, dismissed: set[str]) -> list[Action]:
+    """Retag current machines that stay."""
+    on_their_way = (Condition.DEAD, Condition.DRAINING, Condition.LEAVING)
+    staying = [
+        a
+        for a in roster.retags()
+        if a.version in (*CURRENT, Version.EXPIRED)
+        and a.condition not in on_their_way
+        and a.member.id not in dismissed
+    ]
+    return retags(roster.desired, staying)

@@ -2,20 +2,26 @@
 
 With N wanted, S surge and U unavailable, in every tick:
 
-- *good* are current machines that are ready or may become so; all other running ones have to be replaced;
+- *good* are machines of the wanted version that are ready or may become so; all others that run are to be replaced;
 - present machines never exceed N + S by what is created here;
 - a machine that serves goes only while more than the floor N - U are ready;
 - one that does not serve goes only while enough others stand: all present but the good ones that are still
-  starting must stay at or above the floor, since a health check may be wrong about a whole group.
+  starting must stay at or above the floor, since a health check may be wrong about a whole group;
+- of the new version there are never more than the gate allows, failed ones included; as many old ones stay as that
+  leaves, and gaps among them are filled with the last good version, where it is known.
 
-A new version that never gets ready therefore costs nothing that serves: only its own machines are made anew, each
-after its grace, until somebody's patience ends.
+A new version that never gets ready therefore costs nothing that serves, and stops at the first step.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from itertools import islice
+from math import inf
 
-from infrakit_groups.policies.classify import RUNS, classify, names
-from infrakit_groups.policies.order import free_slots, oldest_first, victims, youngest_first
+from infrakit_groups.policies.bounds import resolve
+from infrakit_groups.policies.classify import RUNS, names
+from infrakit_groups.policies.gate import Gate, gate
+from infrakit_groups.policies.healing import Healing, failures_after, heal
 from infrakit_groups.policies.parts import (
     create,
     dismiss,
@@ -23,11 +29,12 @@ from infrakit_groups.policies.parts import (
     finish_draining,
     publishing,
     resume,
-    retags,
+    retags_due,
     waiting_for,
 )
+from infrakit_groups.policies.roster import CURRENT, EVERY, OPEN, Roster
 from infrakit_groups.policies.scaling import guard
-from infrakit_py.model.instance import Snapshot
+from infrakit_py.model.instance import InFlight
 from infrakit_py.model.plan import (
     Action,
     Assessed,
@@ -35,140 +42,316 @@ from infrakit_py.model.plan import (
     Bounds,
     Cause,
     Condition,
-    Desired,
     Destroy,
     GroupPlan,
+    RolloutPhase,
     Version,
     Wait,
 )
-from infrakit_py.model.quantities import Amount
+from infrakit_py.model.quantities import format_duration
+from infrakit_py.model.spec import Strategy, VictimOrder
 
-_DEFAULT_SURGE = Amount(1)
-_DEFAULT_UNAVAILABLE = Amount(0)
-
-
-def resolve(desired: Desired) -> Bounds:
-    """Resolve counts and percentages: surge rounds up, unavailable down."""
-    surge = (desired.rollout.max_surge or _DEFAULT_SURGE).rounded_up(desired.count)
-    unavailable = (desired.rollout.max_unavailable or _DEFAULT_UNAVAILABLE).rounded_down(desired.count)
-    return Bounds(desired.count, surge, unavailable, floor=max(0, desired.count - unavailable))
+_OUTDATED = (Version.OUTDATED,)
+_EXPIRED = (Version.EXPIRED,)
+_WELL = (Condition.UNKNOWN, Condition.STARTING, Condition.READY)
+"""Conditions of running machines that are not known to be ill, the least useful first."""
 
 
-def decide_sized(desired: Desired, snapshot: Snapshot, now: float) -> GroupPlan:
+def decide_sized(roster: Roster, now: float) -> GroupPlan:
     """Return the next tick's plan for a group of interchangeable machines."""
-    members = classify(desired, snapshot, now)
+    desired = roster.desired
     bounds = resolve(desired)
-    if bounds.count and not bounds.surge and not bounds.unavailable:
+    if bounds.count and not bounds.surge and not bounds.unavailable and desired.allowance is None:
         block = Block(
             f"max_surge and max_unavailable both come to 0 of {bounds.count} machines: nothing could be replaced",
             "raise one of them",
         )
-        return GroupPlan(desired.group, bounds, members, block=block)
-    if block_ := guard(desired, members):
-        return GroupPlan(desired.group, bounds, members, block=block_)
-
-    running = [a for a in members if a.condition in RUNS]
-    good = [a for a in running if _is_good(a)]
-    to_replace = victims([a for a in running if not _is_good(a)], running, oldest_first)
-    arriving, waits = _arrivals(desired, snapshot, bounds, members, len(good), to_replace)
-    leaving, dismissed = _departures(desired, bounds, running, good, to_replace)
-    drained, drain_waits = finish_draining(desired, members, now)
-    kept = [a for a in good if a.member.id not in dismissed]
-
-    arriving = [*finish(desired, kept), *arriving]
-    actions: list[Action] = [*_remove_dead(members), *arriving, *drained, *leaving, *retags(desired, kept)]
-    stuck = [a for a in to_replace if a.member.id not in dismissed]
-    if stuck and not actions:
-        waits.append(Wait(f"{names(stuck)} to be replaced ({stuck[0].reason}); {bounds.floor} must stay ready"))
-    return GroupPlan(
-        desired.group,
-        bounds,
-        members,
-        (*publishing(desired, snapshot, actions), *actions),
-        (*waits, *drain_waits, *waiting_for(desired, [a for a in members if a.member.id not in dismissed])),
-    )
+        return GroupPlan(desired.group, bounds, block=block, tally=roster.tally())
+    if block_ := guard(roster):
+        return GroupPlan(desired.group, bounds, block=block_, tally=roster.tally())
+    gate_ = gate(roster, bounds, now)
+    return _Sized(roster, bounds, gate_, now).plan()
 
 
-def _is_good(assessed: Assessed) -> bool:
-    return assessed.version is Version.CURRENT and assessed.condition is not Condition.UNHEALTHY
+@dataclass(slots=True)
+class _Coming:
+    """Creations under way, of the wanted version, of the last good one, and of others."""
+
+    current: list[InFlight]
+    previous: list[InFlight]
+    others: list[InFlight]
 
 
-def _remove_dead(members: tuple[Assessed, ...]) -> list[Action]:
-    """A machine that does not run serves nobody; nothing is lost with it."""
-    return [
-        Destroy(a.member.provider, a.member.id, a.member.name, f"dead: {a.reason}", Cause.REPLACE)
-        for a in members
-        if a.condition is Condition.DEAD
-    ]
+class _Sized:
+    """One decision, made in steps that share their counts."""
 
+    def __init__(self, roster: Roster, bounds: Bounds, gate_: Gate, now: float) -> None:
+        self.roster, self.desired, self.bounds, self.gate, self.now = roster, roster.desired, bounds, gate_, now
+        self.old_well = roster.count(_OUTDATED, _WELL, OPEN)
+        self.old_sick = roster.count(_OUTDATED, (Condition.UNHEALTHY,), OPEN)
+        # Once all old ones are gone, failed new ones are no longer kept to be looked at, but healed.
+        self.evidence = len(gate_.evidence) if gate_.held or self.old_well + self.old_sick else 0
+        evidence = {id(a) for a in gate_.evidence} if self.evidence else set()
+        failed = [
+            a
+            for a in roster.of((*CURRENT, *_EXPIRED), (Condition.UNHEALTHY, Condition.DEAD), OPEN)
+            if id(a) not in evidence
+        ]
+        self.healing: Healing = heal(roster, failed, now)
+        self.pinned = roster.count((*_OUTDATED, *_EXPIRED), RUNS, (True,)) + roster.count(
+            CURRENT, (Condition.UNHEALTHY,), (True,)
+        )
+        self.wanted = max(0, bounds.count - self.pinned)
+        """Machines that are to be of the wanted version: all but those that somebody protects as they are."""
+        self.well = roster.count(CURRENT, _WELL)
+        self.worn = roster.count(_EXPIRED, _WELL, OPEN)
+        self.good = self.well + (self.worn if gate_.worn_held else 0)
+        self.coming = self._coming()
+        new = roster.count((*CURRENT, *_EXPIRED), (*RUNS, Condition.DEAD), OPEN) + roster.count(
+            CURRENT, RUNS, (True,)
+        )
+        self.new = new + len(self.coming.current)
+        self.target = self._target()
+        """How many of the wanted ones may be of the new version by now."""
+        self.progress = gate_.progress
+        self.waits: list[Wait] = [*gate_.waits, *self.healing.waits]
+        self.dismissed: set[str] = set()
+        self.switching = False
 
-def _arrivals(
-    desired: Desired,
-    snapshot: Snapshot,
-    bounds: Bounds,
-    members: tuple[Assessed, ...],
-    good: int,
-    to_replace: list[Assessed],
-) -> tuple[list[Action], list[Wait]]:
-    """Create what is missing, as far as surge allows; ask again for what was never answered."""
-    present = sum(a.condition in RUNS or a.condition is Condition.DRAINING for a in members)
-    coming = [c for c in snapshot.in_flight if c.fingerprint == desired.fingerprint and c.logical_id is None]
-    again = [c for c in coming if not c.accepted][: max(0, bounds.count - good)]
-    missing = bounds.count - good - len(coming)
-    room = bounds.count + bounds.surge - present - len(snapshot.in_flight)
-    actions: list[Action] = [resume(desired, c) for c in again]
-    short = max(0, bounds.count - good - len(coming) - len(to_replace))
-    for number, slot in enumerate(islice(free_slots(snapshot), max(0, min(missing, room)))):
-        if number < short:
-            reason = f"{good + len(to_replace)} of {bounds.count} wanted"
-        else:
-            old = to_replace[number - short]
-            reason = f"to replace {old.member.name} ({old.reason or 'unhealthy'})"
-        actions.append(create(desired, snapshot, str(slot), None, reason))
-    waits = [
-        Wait(f"{desired.group}-{c.slot} was asked for and is not listed yet")
-        for c in snapshot.in_flight
-        if c not in again
-    ]
-    return actions, waits
+    def plan(self) -> GroupPlan:
+        roster, desired = self.roster, self.desired
+        removals = self._remove_dead()
+        arriving = self._arrivals()
+        leaving = self._departures()
+        drained, drain_waits = finish_draining(roster, self.now)
+        staying = (a for a in roster.of(CURRENT, (Condition.STARTING,)) if a.member.id not in self.dismissed)
+        arriving = [*finish(desired, staying), *arriving]
+        actions: list[Action] = [
+            *removals,
+            *arriving,
+            *drained,
+            *leaving,
+            *retags_due(roster, self.dismissed),
+        ]
+        waits = [*self.waits, *drain_waits, *waiting_for(roster, self.dismissed)]
+        if not actions and not waits and (stuck := self._stuck()):
+            waits.append(stuck)
+        return GroupPlan(
+            desired.group,
+            self.bounds,
+            actions=(*publishing(roster, actions), *actions),
+            waits=tuple(waits),
+            tally=roster.tally(),
+            progress=self.progress,
+            failure=self.gate.failure,
+            notes=self._notes(),
+        )
 
+    def _coming(self) -> _Coming:
+        previous = self.desired.previous.fingerprint if self.desired.previous is not None else None
+        coming = _Coming([], [], [])
+        for one in self.roster.in_flight:
+            if one.logical_id is None and one.fingerprint == self.desired.fingerprint:
+                coming.current.append(one)
+            elif one.logical_id is None and one.fingerprint == previous:
+                coming.previous.append(one)
+            else:
+                coming.others.append(one)
+        return coming
 
-def _departures(
-    desired: Desired,
-    bounds: Bounds,
-    running: list[Assessed],
-    good: list[Assessed],
-    to_replace: list[Assessed],
-) -> tuple[list[Action], set[str]]:
-    """Dismiss what has to be replaced, then what is too many, as far as the floor allows."""
-    ready = sum(a.condition is Condition.READY for a in running)
-    starting = sum(a.condition is not Condition.READY for a in good)
-    standing = len(running) - starting
-    actions: list[Action] = []
-    dismissed: set[str] = set()
+    def _target(self) -> int:
+        if self.gate.held:
+            return min(self.wanted, self.good + len(self.coming.current))
+        cap = self.wanted if self.gate.cap == inf else min(self.wanted, int(self.gate.cap))
+        return max(0, cap - self.evidence)
 
-    def dismiss_one(victim: Assessed, reason: str, cause: Cause) -> None:
-        actions.append(dismiss(desired, victim, reason, cause))
-        dismissed.add(victim.member.id)
+    def _remove_dead(self) -> list[Action]:
+        """Destroy what does not run: it serves nobody. Its successor comes in the same plan."""
+        old = list(self.roster.of(_OUTDATED, (Condition.DEAD,), OPEN))
+        not_needed = self.good + len(self.coming.current) >= self.wanted
+        waiting = self.healing.waiting_dead if not_needed else ()
+        return [
+            Destroy(a.member.provider, a.member.id, a.member.name, f"dead: {a.reason}", Cause.HEAL)
+            for a in (*old, *self.healing.dead, *waiting)
+        ]
 
-    needed = bounds.count - len(good)
-    for left, victim in zip(range(len(to_replace), 0, -1), to_replace, strict=True):
-        serves = victim.condition is Condition.READY
-        if standing <= bounds.floor or (serves and ready <= bounds.floor):
-            continue
-        standing -= 1
-        ready -= serves
-        replaced = left <= max(needed, 0) or len(running) <= bounds.count + bounds.surge
-        dismiss_one(victim, victim.reason or "unhealthy", Cause.REPLACE if replaced else Cause.SCALE_DOWN)
+    def _arrivals(self) -> list[Action]:
+        """Create what is missing, as far as surge and gate allow; ask again for what was never answered."""
+        roster, desired, coming = self.roster, self.desired, self.coming
+        present = roster.count(EVERY, (*RUNS, Condition.DRAINING))
+        room = self.bounds.count + self.bounds.surge - present - len(roster.in_flight)
+        resting = len(self.healing.waiting_dead) + len(self.healing.waiting_sick)
+        resting = 0 if self.good >= self.wanted else resting
+        missing = self.target - self.good - len(coming.current) - resting
+        if self.gate.cap < inf:
+            missing = min(missing, int(self.gate.cap) - self.new)
+        if desired.rollout.strategy is Strategy.RECREATE and self._old_still_there():
+            missing = 0
+        new = max(0, min(missing, room))
+        old_kept = self.old_well + len(coming.previous)
+        gaps = self.wanted - max(self.target, self.good + len(coming.current)) - old_kept - resting
+        gaps = max(0, min(gaps, room - new)) if self.gate.rolling and desired.previous is not None else 0
+        again = [c for c in coming.current if not c.accepted][: max(0, self.target - self.good)]
+        again_previous = [c for c in coming.previous if not c.accepted][: max(0, self.wanted - self.good)]
 
-    surplus = len(good) - bounds.count
-    for victim in victims(good, running, youngest_first) if surplus > 0 else ():
-        if surplus <= 0:
-            break
-        serves = victim.condition is Condition.READY
-        if serves and ready <= bounds.floor:
-            continue
-        ready -= serves
-        surplus -= 1
-        dismiss_one(victim, f"{len(good)} machines where {bounds.count} are wanted", Cause.SCALE_DOWN)
-    return actions, dismissed
+        slots = roster.free_slots()
+        actions: list[Action] = [resume(desired, c) for c in again]
+        actions += [resume(desired, c, previous=True) for c in again_previous]
+        actions += self._create_new([str(slot) for slot in islice(slots, new)])
+        actions += [
+            create(
+                roster, str(slot), None, "a gap that the rollout may not fill yet: the last version", previous=True
+            )
+            for slot in islice(slots, gaps)
+        ]
+        self.waits += [
+            Wait(f"{desired.group}-{c.slot} was asked for and is not listed yet")
+            for c in roster.in_flight
+            if c not in again and c not in again_previous
+        ]
+        return actions
+
+    def _create_new(self, slots: Sequence[str]) -> list[Action]:
+        """Say of each new machine why it comes, and how many failed in a row before it."""
+        if not slots:
+            return []
+        to_heal = [*self.healing.dead, *self.healing.sick]
+        old = self.roster.victims(
+            Version.OUTDATED, (Condition.UNHEALTHY, *_WELL), self.desired.rollout.order, len(slots)
+        )
+        if not self.gate.worn_held and len(old) < len(slots):
+            old += self.roster.victims(Version.EXPIRED, _WELL, VictimOrder.OLDEST, len(slots) - len(old))
+        stale = self.old_well + self.old_sick + (0 if self.gate.worn_held else self.worn)
+        there = self.good + len(self.coming.current) + stale + len(to_heal)
+        short = max(0, self.wanted - there)
+        actions: list[Action] = []
+        for number, slot in enumerate(slots):
+            failures = 0
+            if number < len(to_heal):
+                failed = to_heal[number]
+                failures = failures_after(self.desired, failed.member, self.now)
+                reason = f"to replace {failed.member.name} ({failed.reason or 'unhealthy'})"
+            elif number - len(to_heal) < short or not old:
+                reason = f"{there - len(to_heal)} of {self.bounds.count} wanted"
+            else:
+                outdated = old[min(number - len(to_heal) - short, len(old) - 1)]
+                reason = f"to replace {outdated.member.name} ({outdated.reason or 'unhealthy'})"
+            actions.append(create(self.roster, slot, None, reason, failures=failures))
+        return actions
+
+    def _departures(self) -> list[Action]:
+        """Dismiss what has to be replaced, then what is too many, as far as the floor allows."""
+        roster, desired = self.roster, self.desired
+        ready = roster.count(EVERY, (Condition.READY,))
+        starting = roster.count(CURRENT, (Condition.STARTING, Condition.UNKNOWN))
+        if self.gate.worn_held:
+            starting += roster.count(_EXPIRED, (Condition.STARTING, Condition.UNKNOWN))
+        standing = roster.count(EVERY, RUNS) - starting
+        floor = self.bounds.floor
+        actions: list[Action] = []
+
+        def dismiss_all(victims: Sequence[Assessed], why: str, cause: Cause, *, starts: bool = False) -> int:
+            """Dismiss as many as the floor allows. `starts`: those that are not ready do not stand for anything."""
+            nonlocal ready, standing
+            gone = 0
+            for victim in victims:
+                serves = victim.condition is Condition.READY
+                may_serve = serves or victim.condition is Condition.UNKNOWN
+                stands = not starts or serves
+                if (stands and standing <= floor) or (may_serve and ready - serves < floor):
+                    continue
+                standing -= stands
+                ready -= serves
+                gone += 1
+                actions.append(dismiss(desired, victim, victim.reason or why, cause))
+                self.dismissed.add(victim.member.id)
+            return gone
+
+        excess = self.old_well + self.old_sick - self._old_to_keep()
+        quota = self.old_sick if not self.gate.restrained or desired.previous is not None else excess
+        sick = self._outdated((Condition.UNHEALTHY,), min(quota, standing - floor))
+        gone = dismiss_all(sick, "unhealthy", Cause.REPLACE)
+        needed = self.good + len(self.coming.current) < self.wanted
+        dismiss_all((*self.healing.sick, *(() if needed else self.healing.waiting_sick)), "unhealthy", Cause.HEAL)
+        outdated = self._outdated(_WELL, min(excess - gone, standing - floor))
+        if outdated and desired.rollout.strategy is Strategy.RECREATE and floor:
+            self.waits.append(Wait(f"{names(outdated)} to go all at once, and the cluster's budget keeps {floor} up"))
+            outdated = []
+        replaced = self.wanted - self.good
+        if (self.old_well + self.old_sick) > replaced and roster.count(
+            EVERY, RUNS
+        ) > self.bounds.count + self.bounds.surge:
+            many = self.old_well + self.old_sick - max(0, replaced)
+            gone = dismiss_all(outdated[:many], "outdated", Cause.SCALE_DOWN)
+            outdated = outdated[many:] if gone == many else []
+        dismiss_all(outdated, "outdated", Cause.REPLACE)
+        if not self.gate.worn_held and self.worn and standing > floor:
+            worn = roster.victims(Version.EXPIRED, _WELL, VictimOrder.OLDEST, min(self.worn, standing - floor))
+            dismiss_all(worn, "expired", Cause.REPLACE)
+        if (surplus := self.good - self.wanted) > 0:
+            why = f"{self.good + self.pinned} machines where {self.bounds.count} are wanted"
+            conditions = (Condition.UNKNOWN, Condition.STARTING, Condition.READY)
+            if self.gate.worn_held and self.worn:
+                worn = roster.victims(Version.EXPIRED, conditions, desired.scale_down, surplus)
+                surplus -= dismiss_all(worn, why, Cause.SCALE_DOWN, starts=True)
+            too_many = roster.victims(Version.CURRENT, conditions, desired.scale_down, max(0, surplus))
+            dismiss_all(too_many, why, Cause.SCALE_DOWN, starts=True)
+        return actions
+
+    def _outdated(self, conditions: Sequence[Condition], limit: int) -> list[Assessed]:
+        order = self.desired.rollout.order
+        if self.desired.rollout.strategy is Strategy.BLUE_GREEN and not self.switching:
+            order = VictimOrder.NEWEST  # of two old sets the one that has served for longer stays
+        return self.roster.victims(Version.OUTDATED, conditions, order, limit)
+
+    def _old_to_keep(self) -> int:
+        """Return how many outdated machines stay for now."""
+        if self.desired.rollout.strategy is Strategy.BLUE_GREEN:
+            self.switching = self._may_switch()
+            if not self.switching:
+                return self.wanted
+        return max(0, self.wanted - self.target)
+
+    def _may_switch(self) -> bool:
+        """Tell whether the new set is complete and baked, and the old one has been kept for long enough."""
+        roster, desired = self.roster, self.desired
+        if not self.gate.rolling or self.gate.held or desired.rolling_back:
+            return desired.rolling_back
+        if roster.count(CURRENT, (Condition.READY,)) < self.wanted or roster.baked < self.wanted:
+            return False
+        if not self.old_well + self.old_sick:
+            return True
+        proven = [
+            (a.member.health.since if a.member.health.since is not None else a.member.instance.launched_at)
+            for a in roster.of(CURRENT, (Condition.READY,))
+        ]
+        until = max(proven, default=self.now) + desired.rollout.bake_seconds + desired.rollout.keep_old_seconds
+        if self.now >= until:
+            return True
+        reason = f"the new set serves; the old one is kept for {format_duration(desired.rollout.keep_old_seconds)}"
+        self.waits.append(Wait(reason, until))
+        self.progress = replace(self.progress, phase=RolloutPhase.BAKING, reason=reason, until=until)
+        return False
+
+    def _old_still_there(self) -> bool:
+        return bool(self.roster.count(_OUTDATED, (*RUNS, Condition.DRAINING, Condition.LEAVING), OPEN))
+
+    def _stuck(self) -> Wait | None:
+        """Say what is to be replaced and why nothing happens. Where a person has to act, the phase says so."""
+        stale = list(self.roster.of((*_OUTDATED, *_EXPIRED), RUNS, OPEN))
+        stale += self.roster.of(CURRENT, (Condition.UNHEALTHY,), OPEN)
+        if self.gate.progress.phase is RolloutPhase.STOPPED:
+            return None
+        missing = self.wanted - self.good - self.old_well
+        if stale:
+            why = stale[0].reason or "unhealthy"
+            return Wait(f"{names(stale)} to be replaced ({why}); {self.bounds.floor} must stay ready")
+        if missing > 0:
+            return Wait(f"{missing} of {self.bounds.count} missing, and the rollout may not make more yet")
+        return None
+
+    def _notes(self) -> tuple[str, ...]:
+        protected = list(self.roster.of((*_OUTDATED, *_EXPIRED), RUNS, (True,)))
+        if not protected:
+            return ()
+        return (f"{names(protected)} protected, and left as it is ({protected[0].reason})",)

@@ -1,28 +1,26 @@
 """The guards of size: how many may go at all before a person has said so."""
 
-from collections.abc import Sequence
+from infrakit_groups.policies.classify import RUNS, names
+from infrakit_groups.policies.roster import EVERY, Roster
+from infrakit_py.model.plan import Block, Version
 
-from infrakit_groups.policies.classify import RUNS, is_of_kind, names
-from infrakit_py.model.plan import Assessed, Block, Condition, Desired, Version
 
-
-def guard(desired: Desired, members: Sequence[Assessed]) -> Block | None:
+def guard(roster: Roster) -> Block | None:
     """Block a change that would cost most of a group, or all of it by a change of kind.
 
     A rollout is no such change: for each machine that goes, one comes first or follows. So machines that are too
     many are counted among the current and among the outdated, never both together.
     """
+    desired = roster.desired
     if desired.allow_mass_destroy:
         return None
-    present = [a for a in members if a.condition in RUNS]
-    strangers = [a for a in members if not is_of_kind(desired, a.member) and a.condition is not Condition.LEAVING]
-    if strangers:
+    if roster.strangers:
         was, is_ = ("size", "logical_ids") if desired.logical_ids is not None else ("logical_ids", "size")
         return Block(
-            f"group {desired.group} changed from {was} to {is_}: that would destroy {names(strangers)}",
+            f"group {desired.group} changed from {was} to {is_}: that would destroy {names(roster.strangers)}",
             "give the group another name to have both for a while, or run apply with --allow-mass-destroy",
         )
-    surplus, out_of = _surplus(desired, present)
+    surplus, out_of = _surplus(roster)
     if surplus > 0 and desired.prevent_destroy:
         return Block(
             f"group {desired.group} has prevent_destroy and {surplus} machines too many",
@@ -36,11 +34,12 @@ def guard(desired: Desired, members: Sequence[Assessed]) -> Block | None:
     return None
 
 
-def _surplus(desired: Desired, present: Sequence[Assessed]) -> tuple[int, int]:
+def _surplus(roster: Roster) -> tuple[int, int]:
     """Return how many of how many machines nobody wants any more."""
+    desired = roster.desired
     if desired.logical_ids is not None:
-        before = {a.member.logical_id for a in present}
+        before = {a.member.logical_id for a in roster.of(EVERY, RUNS)}
         return len(before - set(desired.logical_ids)), len(before)
-    current = sum(a.version is Version.CURRENT for a in present)
-    most = max(current, len(present) - current)
+    outdated = roster.count((Version.OUTDATED,), RUNS)
+    most = max(roster.count(EVERY, RUNS) - outdated, outdated)
     return most - desired.count, most

@@ -84,6 +84,8 @@ class Connection:
         self._lock = threading.Lock()
         self._connection: virConnect | None = None
         self._callback: int | None = None
+        self.host = ""
+        """The hypervisor's name for itself, as of the last time that the connection was opened."""
 
     def get(self) -> "virConnect":
         """Return a live connection. Raise Transient or ProviderError if there is none to be had."""
@@ -93,6 +95,7 @@ class Connection:
             if self._connection is None:
                 self._connection = open_within(self._uri, self._open_timeout_seconds)
                 self._attend(self._connection)
+                self.host = _host_name(self._connection)
             return self._connection
 
     def close(self) -> None:
@@ -157,6 +160,11 @@ class Lines:
         finally:
             self._free.put(number)
 
+    @property
+    def host(self) -> str:
+        """The hypervisor's name for itself; empty before the first call, and where it has none."""
+        return next((connection.host for connection in self._connections if connection.host), "")
+
     def close(self) -> None:
         """Close all connections and let the event loop end."""
         connections, self._connections = self._connections, []
@@ -189,6 +197,15 @@ def open_within(uri: str, seconds: float) -> "virConnect":
     if isinstance(answer, libvirt.libvirtError):
         raise _cannot_open(uri, answer) from answer
     return answer
+
+
+def _host_name(connection: "virConnect") -> str:
+    import libvirt
+
+    try:
+        return str(connection.getHostname())
+    except libvirt.libvirtError:  # not every driver has one; if the connection just died, the next call tells
+        return ""
 
 
 def _cannot_open(uri: str, exc: "libvirtError") -> ProviderError:

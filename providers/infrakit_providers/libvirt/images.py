@@ -25,7 +25,6 @@ from infrakit_py.model.spec import Image, ImageFile, ImageForm
 _BLOCK: Final = 2**18
 _LOOK_SECONDS: Final = 2.0
 _OTHERS_SECONDS: Final = 300.0
-_CMDLINE_LIMIT: Final = 2**16
 
 
 def volume_prefix(image: Image) -> str:
@@ -84,7 +83,7 @@ def kernel_boot(pool: Pool, image: Image) -> KernelBoot:
     """Return how a machine boots from the image's kernel. ImageMissing if it is not published."""
     require_published(pool, image)
     base = image_base(image)
-    return KernelBoot(pool.path(f"{base}.kernel"), pool.path(f"{base}.initrd"), _cmdline(image))
+    return KernelBoot(pool.path(f"{base}.kernel"), pool.path(f"{base}.initrd"), image.cmdline)
 
 
 def backing(pool: Pool, image: Image) -> Backing:
@@ -146,13 +145,3 @@ def _report(progress: Callable[[int, int], None], before: int, total: int, sent:
 
 def _changed(file: ImageFile) -> str:
     return f"libvirt: image file {file.path} ({format_size(file.size)}) was changed after it was read: plan again"
-
-
-def _cmdline(image: Image) -> str:
-    file = image.files["cmdline"]
-    if file.size > _CMDLINE_LIMIT:
-        raise ProviderError(f"libvirt: {file.path} is no kernel command line: {format_size(file.size)}")
-    try:
-        return b"".join(_blocks(file, lambda _: None)).decode().strip()
-    except UnicodeDecodeError as exc:
-        raise ProviderError(f"libvirt: {file.path} is no kernel command line: {exc}") from exc

@@ -26,6 +26,8 @@ from infrakit_py.spi.provider import (
     DestroyRequest,
     Leftover,
     Outcome,
+    Pace,
+    Provider,
     ProviderContext,
     ProvisionRequest,
     TagRequest,
@@ -44,10 +46,11 @@ _SHUTOFF: Final = 5
 Request = TypeVar("Request", ProvisionRequest, DestroyRequest, TagRequest, Leftover)
 
 
-class LibvirtProvider:
+class LibvirtProvider(Provider):
     """One hypervisor."""
 
     listing_lag_seconds = 0.0
+    pace = Pace(boot_seconds=10, gone_seconds=1)
 
     def __init__(self, settings: Settings, context: ProviderContext) -> None:
         """Connect. Raise ProviderError with a hint where that cannot work."""
@@ -181,6 +184,8 @@ class LibvirtProvider:
             addresses=addresses,
             detail=detail,
             facts={"domain": own.name, "host": self._settings.uri.split("?")[0], "console log": own.console_log},
+            impaired=wire.impairment(*code),
+            host=self._lines.host,
         )
 
     def _ran(self, connection: "virConnect", own: wire.OwnDomain) -> bool:

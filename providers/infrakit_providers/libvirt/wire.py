@@ -173,6 +173,13 @@ def instance_state(state: int, reason: int, *, was_started: bool) -> tuple[Insta
     return InstanceState.STOPPED, f"{name}: {why}" if why else name
 
 
+def impairment(state: int, reason: int) -> str:
+    """Return why the hypervisor itself takes a machine for broken: it was paused and will not go on. Empty if not."""
+    if state != _PAUSED or reason not in _PAUSED_FOR_GOOD:
+        return ""
+    return f"paused: {_PAUSED_REASONS[reason]}"
+
+
 def xml_text(text: str, what: str) -> str:
     """Return the text if XML can carry it, else raise ProviderError."""
     if any(ord(char) < 0x20 or 0xD800 <= ord(char) <= 0xDFFF or ord(char) in (0xFFFE, 0xFFFF) for char in text):

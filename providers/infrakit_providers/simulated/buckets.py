@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Final
 
 from infrakit_py.errors import Throttled
+from infrakit_py.spi.provider import CallRates, Rate
 
 
 class Call(StrEnum):
@@ -29,30 +30,35 @@ class Call(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """Holds `capacity` tokens and gains `refill` a second."""
+    """What calls of some kinds share."""
 
     name: str
-    capacity: int
-    refill: float
+    rate: Rate
 
 
-_DESCRIBE: Final = Bucket("requests: Describe*", 100, 20)
-_MUTATE: Final = Bucket("requests: other mutating calls", 50, 5)
+_DESCRIBE: Final = Bucket("requests: Describe*", Rate(100, 20))
+_MUTATE: Final = Bucket("requests: other mutating calls", Rate(50, 5))
 _REQUESTS: Final[Mapping[Call, Bucket]] = {
     Call.DESCRIBE: _DESCRIBE,
     Call.LOOKUP: _DESCRIBE,
     Call.PUBLISHED: _DESCRIBE,
     Call.LEFTOVERS: _DESCRIBE,
-    Call.PROVISION: Bucket("requests: RunInstances", 5, 2),
-    Call.DESTROY: Bucket("requests: TerminateInstances", 100, 5),
-    Call.TAG: Bucket("requests: CreateTags", 100, 10),
+    Call.PROVISION: Bucket("requests: RunInstances", Rate(5, 2)),
+    Call.DESTROY: Bucket("requests: TerminateInstances", Rate(100, 5)),
+    Call.TAG: Bucket("requests: CreateTags", Rate(100, 10)),
     Call.PUBLISH: _MUTATE,
     Call.SWEEP: _MUTATE,
 }
 _INSTANCES: Final[Mapping[Call, Bucket]] = {
-    Call.PROVISION: Bucket("instances: RunInstances", 1000, 2),
-    Call.DESTROY: Bucket("instances: StopInstances, TerminateInstances", 1000, 20),
+    Call.PROVISION: Bucket("instances: RunInstances", Rate(1000, 2)),
+    Call.DESTROY: Bucket("instances: StopInstances, TerminateInstances", Rate(1000, 20)),
 }
+
+
+def ec2_rates(call: Call) -> CallRates:
+    """Return what calls of a kind may use up."""
+    requests, instances = _REQUESTS.get(call), _INSTANCES.get(call)
+    return CallRates(requests.rate if requests else None, instances.rate if instances else None)
 
 
 def take_ec2(rows: sqlite3.Connection, call: Call, machines: int, now: float) -> None:
@@ -71,6 +77,6 @@ def take_ec2(rows: sqlite3.Connection, call: Call, machines: int, now: float) ->
 def _level(rows: sqlite3.Connection, bucket: Bucket, now: float) -> float:
     found = rows.execute("SELECT level, at FROM buckets WHERE name = ?", (bucket.name,)).fetchone()
     if found is None:
-        return bucket.capacity
+        return bucket.rate.burst
     level, at = found
-    return float(min(bucket.capacity, level + max(0.0, now - at) * bucket.refill))
+    return float(min(bucket.rate.burst, level + max(0.0, now - at) * bucket.rate.per_second))

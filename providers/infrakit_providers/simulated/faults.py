@@ -32,6 +32,7 @@ class Fault(StrEnum):
 
 
 READS: Final = frozenset({Call.DESCRIBE, Call.LOOKUP, Call.PUBLISHED, Call.LEFTOVERS, Call.PROBE})
+_ANY_CHANGE: Final = ""
 
 
 class Gate:
@@ -41,17 +42,20 @@ class Gate:
         self._database = database
         self._settings = settings
         self._limited = settings.limits == "ec2"
+        self._ordered: frozenset[str] = frozenset()
+        self._ordered_at: int | None = None
 
-    def order(self, call: Call, fault: Fault, times: int) -> None:
-        """Make the next `times` calls of a kind fail, after those already ordered."""
+    def order(self, call: Call | None, fault: Fault, times: int) -> None:
+        """Make the next calls of a kind fail, or of all that change something, after those already ordered."""
         if times < 1:
             raise ProviderError(f"cannot fail {times} times")
         if fault in (Fault.CAPACITY, Fault.QUOTA, Fault.CUT_SHORT) and call is not Call.PROVISION:
-            raise ProviderError(f"only provision can fail with {fault}, not {call}")
+            raise ProviderError(f"only provision can fail with {fault}, not {call or 'any change'}")
         if fault is Fault.INCOMPLETE_VIEW and call not in READS:
-            raise ProviderError(f"{call} changes something, so it cannot fail with {fault}")
+            raise ProviderError(f"{call or 'any change'} changes something, so it cannot fail with {fault}")
         with self._database.write() as rows:
-            rows.execute("INSERT INTO faults VALUES (?, ?, ?)", (call, fault, times))
+            rows.execute("INSERT INTO faults VALUES (?, ?, ?)", (call or _ANY_CHANGE, fault, times))
+            self._ordered_at = None
 
     def enter(self, call: Call, machines: int, now: float) -> Fault | None:
         """Let a call in, or raise. Return how it must end where that is for the call itself to bring about."""
@@ -68,14 +72,21 @@ class Gate:
 
     def _fault(self, call: Call, machines: int, now: float) -> Fault | None:
         rate = self._settings.failure_rate
-        with self._database.read() as rows:
-            ordered = rows.execute("SELECT 1 FROM faults WHERE call = ? LIMIT 1", (call,)).fetchone()
-        if not (ordered or rate or self._limited):
+        if not (rate or self._limited or self._is_ordered(call)):
             return None
         with self._database.write() as rows:
+            self._ordered_at = None
             if self._limited:
                 take_ec2(rows, call, machines, now)
             return _next_ordered(rows, call) or (self._drawn(rows, call, rate) if rate else None)
+
+    def _is_ordered(self, call: Call) -> bool:
+        others = self._database.others()
+        if others != self._ordered_at:
+            with self._database.read() as rows:
+                self._ordered = frozenset(call for (call,) in rows.execute("SELECT call FROM faults"))
+                self._ordered_at = others
+        return bool(self._ordered) and (call in self._ordered or (_ANY_CHANGE in self._ordered and call not in READS))
 
     def _drawn(self, rows: sqlite3.Connection, call: Call, rate: float) -> Fault | None:
         """Let the seed decide. Half of the failing changes fail after they were made."""
@@ -105,7 +116,10 @@ def refusal(fault: Fault | None) -> ProviderError | None:
 
 
 def _next_ordered(rows: sqlite3.Connection, call: Call) -> Fault | None:
-    found = rows.execute("SELECT rowid, error FROM faults WHERE call = ? ORDER BY rowid LIMIT 1", (call,)).fetchone()
+    found = rows.execute(
+        "SELECT rowid, error FROM faults WHERE call IN (?, ?) ORDER BY rowid LIMIT 1",
+        (call, call if call in READS else _ANY_CHANGE),
+    ).fetchone()
     if found is None:
         return None
     rowid, error = found

@@ -1,7 +1,6 @@
 """A machine of the simulated cloud: what is asked for, and what its row says at a moment. Pure."""
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import inf
@@ -11,6 +10,16 @@ from infrakit_py.model.instance import InstanceState
 from infrakit_py.model.spec import Image
 
 NEVER: Final = inf
+MACHINES_A_HOST: Final = 8
+_HOSTS_A_ROW: Final = 4
+
+# Names of their own, because to find a member in its enum takes longer than all else that is done for each machine.
+_INCOMPLETE: Final = InstanceState.INCOMPLETE
+_PENDING: Final = InstanceState.PENDING
+_RUNNING: Final = InstanceState.RUNNING
+_STOPPED: Final = InstanceState.STOPPED
+_LEAVING: Final = InstanceState.LEAVING
+_GONE: Final = InstanceState.GONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +39,11 @@ class Launch:
 
 
 class Row(NamedTuple):
-    """A machine as stored. Instants are Unix time in seconds, NEVER where nothing is due."""
+    """A machine as stored. Instants are Unix time in seconds, NEVER where nothing is due.
+
+    `parameters` are empty where nobody knows them. From `sick_since` on it answers no health check; with `flaps`, it
+    is sick and well by turns, each for so many seconds.
+    """
 
     seq: int
     id: str
@@ -39,10 +52,12 @@ class Row(NamedTuple):
     cluster: str
     grp: str
     name: str
-    tags: str
+    tags: Mapping[str, str]
     type: str
     zone: str
+    host: str
     image: str
+    image_name: str
     reference: str
     disk: str | None
     created_at: float
@@ -52,27 +67,71 @@ class Row(NamedTuple):
     gone_at: float
     delisted_at: float
     cause: str
-    sick: bool
+    sick_since: float
+    flaps: float
+    impaired: str
     cut_short: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Machine:
-    """A machine at one moment."""
+class Machine(NamedTuple):
+    """A machine at one moment. Built without a look at the row, because a listing is made of a hundred thousand."""
 
-    id: str
-    name: str
-    tags: Mapping[str, str]
-    type: str
-    zone: str
-    address: str
-    image: str
-    created_at: float
+    row: Row
     state: InstanceState
-    detail: str = ""
-    disk: str | None = None
-    token: str | None = None
-    sick: bool = False
+    sick: bool
+
+    @property
+    def id(self) -> str:
+        return self.row.id
+
+    @property
+    def token(self) -> str | None:
+        return self.row.token
+
+    @property
+    def name(self) -> str:
+        return self.row.name
+
+    @property
+    def tags(self) -> Mapping[str, str]:
+        return self.row.tags
+
+    @property
+    def type(self) -> str:
+        return self.row.type
+
+    @property
+    def zone(self) -> str:
+        return self.row.zone
+
+    @property
+    def host(self) -> str:
+        return self.row.host
+
+    @property
+    def image(self) -> str:
+        return self.row.image
+
+    @property
+    def disk(self) -> str | None:
+        return self.row.disk
+
+    @property
+    def created_at(self) -> float:
+        return self.row.created_at
+
+    @property
+    def address(self) -> str:
+        return "" if self.state is _INCOMPLETE or self.state is _GONE else address_of(self.row.seq)
+
+    @property
+    def detail(self) -> str:
+        return self.row.cause or "crashed (simulated)" if self.state is _STOPPED else ""
+
+    @property
+    def impaired(self) -> str:
+        """Why the cloud takes it for broken, while it runs."""
+        return self.row.impaired if self.state is _RUNNING else ""
 
 
 def id_of(token: str) -> str:
@@ -86,42 +145,48 @@ def address_of(seq: int) -> str:
     return f"10.{high >> 8 & 255}.{high & 255}.{last + 1}"
 
 
-def state_of(row: Row, now: float) -> InstanceState:
+def host_of(seed: int, zone: str, zones: int, seq: int) -> str:
+    """Return the host that the machine of that number runs on, one of so many zones' hosts.
+
+    Machines made one after another in a zone are on different hosts.
+    """
+    row, place = divmod((seq - 1) // zones, MACHINES_A_HOST * _HOSTS_A_ROW)
+    return f"{zone}-h{row * _HOSTS_A_ROW + (place + seed) % _HOSTS_A_ROW:02}"
+
+
+def life(row: Row, now: float) -> tuple[InstanceState, float, float]:
+    """Return the state at a moment, and the instants from which and before which it is that."""
     if now >= row.gone_at:
-        return InstanceState.GONE
+        return _GONE, row.gone_at, NEVER
     if row.gone_at < NEVER:
-        return InstanceState.LEAVING
+        return _LEAVING, -NEVER, row.gone_at
     if row.cut_short:
-        return InstanceState.INCOMPLETE
+        return _INCOMPLETE, -NEVER, NEVER
     if now >= row.dies_at:
-        return InstanceState.STOPPED
-    return InstanceState.PENDING if now < row.boots_at else InstanceState.RUNNING
+        return _STOPPED, row.dies_at, NEVER
+    if now < row.boots_at:
+        return _PENDING, -NEVER, min(row.boots_at, row.dies_at)
+    return _RUNNING, row.boots_at, row.dies_at
 
 
-def machine_at(row: Row, now: float) -> Machine:
-    """Tell what there is of a row at a moment."""
-    state = state_of(row, now)
-    return Machine(
-        id=row.id,
-        name=row.name,
-        tags=json.loads(row.tags),
-        type=row.type,
-        zone=row.zone,
-        address=address_of(row.seq) if state not in _WITHOUT_ADDRESS else "",
-        image=row.image,
-        created_at=row.created_at,
-        state=state,
-        detail=row.cause or "crashed (simulated)" if state is InstanceState.STOPPED else "",
-        disk=row.disk,
-        token=row.token,
-        sick=bool(row.sick),
-    )
+def state_of(row: Row, now: float) -> InstanceState:
+    return life(row, now)[0]
+
+
+def is_sick(row: Row, now: float) -> bool:
+    """Tell whether it fails its health checks, as far as that lies in the machine and not in its image."""
+    if now < row.sick_since:
+        return False
+    return not row.flaps or (now - row.sick_since) // row.flaps % 2 == 0
+
+
+def died(row: Row, now: float, cause: str) -> Row:
+    """Return the row of a machine that dies now, or as it is if it had died before."""
+    return row if row.dies_at <= now else row._replace(dies_at=now, cause=cause)
 
 
 def answers(row: Row, now: float, sick_images: tuple[str, ...]) -> bool:
-    """Tell whether a health check of the machine succeeds."""
-    never = row.reference in sick_images or row.image.startswith(sick_images)
-    return state_of(row, now) is InstanceState.RUNNING and not row.sick and not never
-
-
-_WITHOUT_ADDRESS: Final = frozenset({InstanceState.INCOMPLETE, InstanceState.GONE})
+    """Tell whether a health check succeeds. Sick images go by name, reference or first digits of the identity."""
+    if state_of(row, now) is not _RUNNING or is_sick(row, now):
+        return False
+    return not (row.image.startswith(sick_images) or row.image_name in sick_images or row.reference in sick_images)

@@ -1,6 +1,6 @@
 """Which zone a new machine gets, and whether there is room for it. Pure: it counts what it is told."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -29,13 +29,15 @@ class Room:
         self._in_all = 0
         self._by_zone: Counter[str] = Counter()
         self._by_type: Counter[tuple[str, str]] = Counter()
-        self._by_group: Counter[tuple[str, str, str]] = Counter()
+        self._spread: defaultdict[tuple[str, str], Counter[str]] = defaultdict(Counter)
         for one in occupied:
-            self._count(one)
+            self._take(one.zone, one.type, one.count)
+            if not one.leaving:
+                self._spread[one.cluster, one.group][one.zone] += one.count
 
     def place(self, cluster: str, group: str, type_: str, zones: Iterable[str]) -> str:
         """Take a place in the zone that has the fewest machines of the group, the first of equals."""
-        allowed = tuple(zones) or tuple(self._zones)
+        allowed = tuple(zones) or self._zones
         if unknown := [zone for zone in allowed if zone not in self._zones]:
             raise ProviderError(f"no such zone: {', '.join(unknown)}", hint=f"zones: {', '.join(self._zones)}")
         if self._quota is not None and self._in_all >= self._quota:
@@ -43,8 +45,10 @@ class Room:
         free = [zone for zone in allowed if self._has_room(zone, type_)]
         if not free:
             raise NoCapacity(f"no {type_!r} machine left in zone {', '.join(allowed)}")
-        zone = min(free, key=lambda zone: self._by_group[cluster, group, zone])
-        self._count(Occupied(cluster, group, zone, type_, 1))
+        spread = self._spread[cluster, group]
+        zone = min(free, key=spread.__getitem__)
+        self._take(zone, type_, 1)
+        spread[zone] += 1
         return zone
 
     def _has_room(self, zone: str, type_: str) -> bool:
@@ -56,9 +60,7 @@ class Room:
             case by_type:
                 return self._by_type[zone, type_] < by_type.get(type_, 0)
 
-    def _count(self, one: Occupied) -> None:
-        self._in_all += one.count
-        self._by_zone[one.zone] += one.count
-        self._by_type[one.zone, one.type] += one.count
-        if not one.leaving:
-            self._by_group[one.cluster, one.group, one.zone] += one.count
+    def _take(self, zone: str, type_: str, count: int) -> None:
+        self._in_all += count
+        self._by_zone[zone] += count
+        self._by_type[zone, type_] += count

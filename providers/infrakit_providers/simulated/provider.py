@@ -2,18 +2,21 @@
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final
+from dataclasses import replace
+from typing import Final, NamedTuple
 
 from pydantic import ValidationError
 
+from infrakit_providers.simulated.buckets import Call, ec2_rates
 from infrakit_providers.simulated.cloud import Change, Removal, SimCloud
 from infrakit_providers.simulated.machines import Launch, Machine
-from infrakit_providers.simulated.settings import SimMachine
+from infrakit_providers.simulated.mishaps import MISHAPS, befall
+from infrakit_providers.simulated.settings import SimMachine, SimSettings
 from infrakit_py.errors import ProviderError
 from infrakit_py.model.instance import Instance, InstanceId
-from infrakit_py.model.spec import HealthCheck, Image
+from infrakit_py.model.spec import HealthCheck, Image, Json
 from infrakit_py.model.tags import CLUSTER, GROUP, owned_by
-from infrakit_py.spi.provider import CallLimits, DestroyRequest, Leftover, Outcome, ProvisionRequest, TagRequest
+from infrakit_py.spi.provider import CallLimits, DestroyRequest, Leftover, Outcome, Pace, ProvisionRequest, TagRequest
 
 LIMITS: Final = CallLimits(provision_batch=1000, destroy_batch=1000, tag_batch=1000, parallel_calls=8)
 
@@ -21,22 +24,34 @@ LIMITS: Final = CallLimits(provision_batch=1000, destroy_batch=1000, tag_batch=1
 class SimulatedProvider:
     """One account of a simulated cloud. `on_close` ends what was opened for this provider alone."""
 
-    limits: CallLimits = LIMITS
+    mishaps: Mapping[str, str] = MISHAPS
 
     def __init__(self, cloud: SimCloud, on_close: Callable[[], None] = lambda: None) -> None:
+        self.limits = _limits(cloud.settings)
+        self.pace = _pace(cloud.settings)
         self.listing_lag_seconds = cloud.settings.listing_lag
         self._cloud = cloud
         self._on_close = on_close
+        self._wakes: list[Callable[[], None]] = []
+        self._described: dict[str, dict[str, tuple[Machine, Instance | None]]] = {}
 
     def describe(self, cluster: str) -> Sequence[Instance]:
-        return [_instance(machine) for machine in self._cloud.machines(cluster) if owned_by(machine.tags, cluster)]
+        before, after = self._described.get(cluster, {}), {}
+        for machine in self._cloud.machines(cluster):
+            known = before.get(machine.row.id)
+            if known is None or known[0] is not machine:
+                known = machine, _instance(machine) if owned_by(machine.tags, cluster) else None
+            after[machine.row.id] = known
+        self._described[cluster] = after
+        return [instance for _, instance in after.values() if instance]
 
     def lookup(self, instance_ids: Sequence[InstanceId]) -> Mapping[InstanceId, Instance | None]:
         found = self._cloud.find(instance_ids)
         return {id_: _instance(found[id_]) if id_ in found else None for id_ in instance_ids}
 
     def provision(self, requests: Sequence[ProvisionRequest]) -> Sequence[Outcome]:
-        launches = [_launch(request) for request in requests]
+        machines: dict[str, _Parsed] = {}
+        launches = [_launch(request, machines) for request in requests]
         answered = iter(self._cloud.launch([launch for launch in launches if isinstance(launch, Launch)]))
         return [_outcome(next(answered) if isinstance(launch, Launch) else launch) for launch in launches]
 
@@ -63,24 +78,63 @@ class SimulatedProvider:
         answered = self._cloud.sweep(cluster, [(one.kind, one.id) for one in leftovers])
         return [Outcome(error=answer if isinstance(answer, ProviderError) else None) for answer in answered]
 
+    def zones(self, machine: Mapping[str, Json]) -> tuple[str, ...]:
+        return tuple(SimMachine.model_validate(dict(machine)).zones or self._cloud.settings.zones)
+
     def watch(self, wake: Callable[[], None]) -> None:
-        del wake  # the simulated cloud sends no events
+        self._cloud.watch(wake)
+        self._wakes.append(wake)
 
     def probe(self, instance_id: InstanceId, check: HealthCheck) -> str | None:
         del check  # a simulated machine answers on every port
         return self._cloud.probe(instance_id)
 
+    def adopt(self, instances: Sequence[Instance], *, healthy: Mapping[InstanceId, bool]) -> None:
+        self._cloud.adopt(instances, healthy=healthy)
+
+    def mishap(self, kind: str, amount: float, target: str) -> None:
+        befall(self._cloud, kind, amount, target)
+
     def close(self) -> None:
+        while self._wakes:
+            self._cloud.unwatch(self._wakes.pop())
         self._on_close()
 
 
-def _launch(request: ProvisionRequest) -> Launch | ProviderError:
-    try:
-        machine = SimMachine.model_validate(dict(request.machine))
-    except ValidationError as exc:
-        return ProviderError(f"{request.name}: not a machine of the simulated cloud: {exc.errors()[0]['msg']}")
+class _Parsed(NamedTuple):
+    """A machine mapping that a call names, parsed once for all its requests."""
+
+    machine: SimMachine
+    text: str
+
+
+def _limits(settings: SimSettings) -> CallLimits:
+    if settings.limits == "none":
+        return LIMITS
+    provision, destroy, tag = (ec2_rates(call) for call in (Call.PROVISION, Call.DESTROY, Call.TAG))
+    return replace(LIMITS, provision=provision, destroy=destroy, tag=tag)
+
+
+def _pace(settings: SimSettings) -> Pace:
+    return Pace(
+        boot_seconds=settings.boot_time.at(0.5),
+        gone_seconds=settings.destroy_time,
+        listed_seconds=settings.listing_lag,
+        call_seconds=settings.provision_delay,
+    )
+
+
+def _launch(request: ProvisionRequest, parsed: dict[str, _Parsed]) -> Launch | ProviderError:
+    written = repr(request.machine)
+    if written not in parsed:
+        try:
+            machine = SimMachine.model_validate(dict(request.machine))
+        except ValidationError as exc:
+            return ProviderError(f"{request.name}: not a machine of the simulated cloud: {exc.errors()[0]['msg']}")
+        parsed[written] = _Parsed(machine, machine.model_dump_json())
+    machine, text = parsed[written]
     user_data = hashlib.sha256(request.user_data).hexdigest() if request.user_data is not None else ""
-    parameters = f"{machine.model_dump_json()} {request.image.identity} {user_data}"
+    parameters = f"{text} {request.image.identity} {user_data}"
     return Launch(
         token=request.token,
         name=request.name,
@@ -95,18 +149,21 @@ def _launch(request: ProvisionRequest) -> Launch | ProviderError:
 
 
 def _instance(machine: Machine) -> Instance:
-    facts = {"name": machine.name, "type": machine.type, "image": machine.image[:12]}
-    if machine.disk:
-        facts["data_disk"] = machine.disk
+    row, address = machine.row, machine.address
+    facts = {"name": row.name, "type": row.type, "image": row.image[:12]}
+    if row.disk:
+        facts["data_disk"] = row.disk
     return Instance(
-        id=InstanceId(machine.id),
-        tags=machine.tags,
+        id=InstanceId(row.id),
+        tags=row.tags,
         state=machine.state,
-        launched_at=machine.created_at,
-        addresses=(machine.address,) if machine.address else (),
-        zone=machine.zone,
+        launched_at=row.created_at,
+        addresses=(address,) if address else (),
+        zone=row.zone,
         detail=machine.detail,
         facts=facts,
+        impaired=machine.impaired,
+        host=row.host,
     )
 
 

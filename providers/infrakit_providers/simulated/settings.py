@@ -8,7 +8,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from math import log
 from statistics import NormalDist
-from typing import Annotated, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -57,6 +57,9 @@ def draw_lifetime(mean_seconds: float, chance: float) -> float:
     return -log(chance) * mean_seconds
 
 
+_NORMAL: Final = NormalDist()
+
+
 class _Strict(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
@@ -90,7 +93,7 @@ class Spread(_Strict):
         low, high = self.min or 0.0, self.max
         if self.mean is None:
             return low + ((high or low) - low) * chance
-        seconds = NormalDist(self.mean, self.stddev).inv_cdf(chance) if self.stddev else self.mean
+        seconds = self.mean + self.stddev * _NORMAL.inv_cdf(chance) if self.stddev else self.mean
         return max(low, seconds if high is None else min(seconds, high))
 
 

@@ -1,0 +1,187 @@
+"""The tables of the SQLite store: how values become rows and rows values. No transaction begins or ends here."""
+
+import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import astuple, replace
+from typing import Final
+
+from infrakit_py.model.instance import InstanceId
+from infrakit_py.model.revision import GroupVersion, HistoryEntry, VersionRecord, VersionState
+from infrakit_py.spi.store import Intent, Pause
+from infrakit_py.stores import past
+from infrakit_py.stores.codec import read_version, version_json
+
+SCHEMA: Final = """
+CREATE TABLE IF NOT EXISTS intent (
+    cluster TEXT NOT NULL, group_name TEXT NOT NULL, provider TEXT NOT NULL, slot TEXT NOT NULL,
+    incarnation INTEGER NOT NULL, logical_id TEXT, fingerprint TEXT NOT NULL, since REAL NOT NULL, instance_id TEXT,
+    gone INTEGER NOT NULL,
+    PRIMARY KEY (cluster, group_name, provider, slot)
+) STRICT;
+CREATE TABLE IF NOT EXISTS revision (
+    cluster TEXT NOT NULL, number INTEGER NOT NULL, spec_digest TEXT NOT NULL, at REAL NOT NULL,
+    PRIMARY KEY (cluster, number)
+) STRICT;
+CREATE TABLE IF NOT EXISTS version (
+    id INTEGER PRIMARY KEY, cluster TEXT NOT NULL, group_name TEXT NOT NULL, fingerprint TEXT NOT NULL,
+    state TEXT NOT NULL, at REAL NOT NULL, reason TEXT NOT NULL,
+    revision INTEGER NOT NULL, image TEXT NOT NULL, image_identity TEXT NOT NULL, content TEXT NOT NULL,
+    UNIQUE (cluster, group_name, fingerprint)
+) STRICT;
+CREATE TABLE IF NOT EXISTS history (
+    id INTEGER PRIMARY KEY, cluster TEXT NOT NULL, at REAL NOT NULL, group_name TEXT NOT NULL, event TEXT NOT NULL,
+    revision INTEGER NOT NULL, image TEXT NOT NULL, image_identity TEXT NOT NULL, fingerprint TEXT NOT NULL,
+    reason TEXT NOT NULL
+) STRICT;
+CREATE INDEX IF NOT EXISTS history_of_cluster ON history (cluster);
+CREATE TABLE IF NOT EXISTS pause (
+    cluster TEXT NOT NULL, group_name TEXT NOT NULL, reason TEXT NOT NULL, at REAL NOT NULL,
+    PRIMARY KEY (cluster, group_name)
+) STRICT;
+CREATE TABLE IF NOT EXISTS healthy (
+    cluster TEXT NOT NULL, instance_id TEXT NOT NULL, since REAL NOT NULL,
+    PRIMARY KEY (cluster, instance_id)
+) STRICT, WITHOUT ROWID;
+"""
+_INTENT: Final = "cluster, group_name, provider, slot, incarnation, logical_id, fingerprint, since, instance_id, gone"
+_HISTORY: Final = "at, group_name, event, revision, image, image_identity, fingerprint, reason"
+
+
+def names(db: sqlite3.Connection) -> frozenset[str]:
+    """Return the tables that are there: an older release made fewer."""
+    return frozenset(row[0] for row in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'"))
+
+
+def write_intents(db: sqlite3.Connection, intents: Sequence[Intent]) -> None:
+    rows = [astuple(intent) for intent in intents]
+    db.executemany(f"INSERT OR REPLACE INTO intent ({_INTENT}) VALUES (?,?,?,?,?,?,?,?,?,?)", rows)
+
+
+def read_intents(db: sqlite3.Connection, cluster: str) -> Sequence[Intent]:
+    rows = db.execute(f"SELECT {_INTENT} FROM intent WHERE cluster = ?", (cluster,))
+    return [replace(Intent(*row), gone=bool(row[-1])) for row in rows]
+
+
+def drop_intents(db: sqlite3.Connection, intents: Sequence[Intent]) -> None:
+    db.executemany(
+        "DELETE FROM intent WHERE cluster=? AND group_name=? AND provider=? AND slot=? AND incarnation=? AND since=?",
+        [(i.cluster, i.group, i.provider, i.slot, i.incarnation, i.since) for i in intents],
+    )
+
+
+def read_revision(db: sqlite3.Connection, cluster: str) -> tuple[int, str]:
+    """Return the last number and its digest; 0 before the first."""
+    row = db.execute(
+        "SELECT number, spec_digest FROM revision WHERE cluster = ? ORDER BY number DESC LIMIT 1", (cluster,)
+    ).fetchone()
+    return (int(row[0]), str(row[1])) if row is not None else (0, "")
+
+
+def write_revision(db: sqlite3.Connection, cluster: str, number: int, spec_digest: str, at: float) -> None:
+    db.execute("INSERT INTO revision VALUES (?,?,?,?)", (cluster, number, spec_digest, at))
+
+
+def write_version(
+    db: sqlite3.Connection, cluster: str, version: GroupVersion, state: VersionState, at: float, reason: str
+) -> None:
+    """Write a version as the latest of its group, enter it into the history, and drop what is one too many."""
+    place = (cluster, version.group.name)
+    before = db.execute(
+        "SELECT state, reason FROM version WHERE cluster=? AND group_name=? AND fingerprint=?",
+        (*place, version.fingerprint),
+    ).fetchone()
+    if before == (state.value, reason):
+        return
+    image = version.image
+    db.execute(
+        "INSERT OR REPLACE INTO version (cluster, group_name, fingerprint, state, at, reason, revision, image,"
+        " image_identity, content) VALUES (?,?,?,?,?,?,?,?,?,?)",
+        (*place, version.fingerprint, state.value, at, reason,
+         version.revision, image.name, image.identity, version_json(version)),
+    )  # fmt: skip
+    alike = "cluster = ? AND group_name = ? AND (state = 'good') = ?"
+    which = (*place, state is VersionState.GOOD)
+    db.execute(
+        f"DELETE FROM version WHERE {alike} AND id <="
+        f" (SELECT id FROM version WHERE {alike} ORDER BY id DESC LIMIT 1 OFFSET ?)",
+        (*which, *which, past.kept(state)),
+    )
+    write_history(db, cluster, past.version_entry(version, state.value, at, reason))
+
+
+def read_versions(db: sqlite3.Connection, cluster: str, group: str | None = None) -> Sequence[VersionRecord]:
+    """Return the versions of a group, or of all, that can be read; that of the latest change last."""
+    rows = db.execute(
+        "SELECT content, state, at, reason FROM version WHERE cluster = ?1 AND (?2 IS NULL OR group_name = ?2)"
+        " ORDER BY id",
+        (cluster, group),
+    )
+    return list(_readable(rows))
+
+
+def drop_version(db: sqlite3.Connection, cluster: str, group: str, fingerprint: str, at: float, reason: str) -> None:
+    """Drop a version, readable or not, and enter that into the history."""
+    dropped = db.execute(
+        "DELETE FROM version WHERE cluster=? AND group_name=? AND fingerprint=?"
+        " RETURNING revision, image, image_identity",
+        (cluster, group, fingerprint),
+    ).fetchall()
+    for revision, image, identity in dropped:
+        entry = HistoryEntry(at, group, past.RETRIED, revision, image, identity, fingerprint, reason)
+        write_history(db, cluster, entry)
+
+
+def write_history(db: sqlite3.Connection, cluster: str, entry: HistoryEntry) -> None:
+    """Add a line, and drop those that are too many."""
+    db.execute(f"INSERT INTO history (cluster, {_HISTORY}) VALUES (?,?,?,?,?,?,?,?,?)", (cluster, *astuple(entry)))
+    db.execute(
+        "DELETE FROM history WHERE cluster = ?1 AND id <="
+        " (SELECT id FROM history WHERE cluster = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)",
+        (cluster, past.HISTORY_KEPT),
+    )
+
+
+def read_history(db: sqlite3.Connection, cluster: str, group: str | None = None) -> Sequence[HistoryEntry]:
+    rows = db.execute(
+        f"SELECT {_HISTORY} FROM history WHERE cluster = ?1 AND (?2 IS NULL OR group_name = ?2) ORDER BY id",
+        (cluster, group),
+    )
+    return [HistoryEntry(*row) for row in rows]
+
+
+def write_pause(db: sqlite3.Connection, cluster: str, group: str, pause: Pause | None) -> None:
+    if pause is None:
+        db.execute("DELETE FROM pause WHERE cluster = ? AND group_name = ?", (cluster, group))
+    else:
+        db.execute("INSERT OR REPLACE INTO pause VALUES (?,?,?,?)", (cluster, group, pause.reason, pause.at))
+
+
+def read_pauses(db: sqlite3.Connection, cluster: str) -> Mapping[str, Pause]:
+    rows = db.execute("SELECT group_name, reason, at FROM pause WHERE cluster = ?", (cluster,))
+    return {group: Pause(reason, at) for group, reason, at in rows}
+
+
+def write_healthy(db: sqlite3.Connection, cluster: str, since: Mapping[InstanceId, float | None]) -> None:
+    """Write what is not so already: pages that do not change need not be written."""
+    db.executemany(
+        "INSERT INTO healthy VALUES (?,?,?) ON CONFLICT DO UPDATE SET since = excluded.since"
+        " WHERE since <> excluded.since",
+        [(cluster, instance, at) for instance, at in since.items() if at is not None],
+    )
+    db.executemany(
+        "DELETE FROM healthy WHERE cluster = ? AND instance_id = ?",
+        [(cluster, instance) for instance, at in since.items() if at is None],
+    )
+
+
+def read_healthy(db: sqlite3.Connection, cluster: str) -> Mapping[InstanceId, float]:
+    rows = db.execute("SELECT instance_id, since FROM healthy WHERE cluster = ?", (cluster,))
+    return {InstanceId(instance): since for instance, since in rows}
+
+
+def _readable(rows: Iterable[tuple[str, str, float, str]]) -> Iterable[VersionRecord]:
+    for content, state, at, reason in rows:
+        try:
+            yield VersionRecord(read_version(content), VersionState(state), at, reason)
+        except ValueError:  # Unreadable among them: of a newer release, or damaged
+            continue
