@@ -290,7 +290,7 @@ class Engine:
         elif failures and not all(isinstance(error, TokenSpent) for _, error in failures):
             state.attempt += 1
             state.due = now + back_off_seconds(self._chance, state.attempt, failures[0][1])
-        elif tick.execution.done or failures:
+        elif (tick.execution.done or failures) and tick.execution.more_at <= now:
             state.attempt = 0
             state.due = now
         elif tick.execution.more_at > now:

@@ -5,6 +5,7 @@ from math import inf
 
 from infrakit_groups.policies.classify import RUNS, names
 from infrakit_groups.policies.healing import is_new
+from infrakit_groups.policies.order import oldest_first
 from infrakit_groups.policies.roster import CURRENT, OPEN, STALE, Roster
 from infrakit_py.model.plan import COMPLETE, Assessed, Bounds, Condition, Progress, RolloutPhase, Version, Wait
 from infrakit_py.model.quantities import format_duration
@@ -52,9 +53,8 @@ def gate(roster: Roster, bounds: Bounds, now: float) -> Gate:
     if not _is_rolling(roster):
         return _at_rest(roster, worn_held=worn_held, pause=pause, closed_until=closed_until, now=now)
 
-    evidence = tuple(
-        a for a in roster.of(CURRENT, (Condition.UNHEALTHY, Condition.DEAD), OPEN) if is_new(desired, a.member, now)
-    )
+    failed = roster.of(CURRENT, (Condition.UNHEALTHY, Condition.DEAD), OPEN)
+    evidence = tuple(sorted((a for a in failed if is_new(desired, a.member, now)), key=oldest_first))
     steps = steps_of(roster)
     step = desired.count
     if not desired.rolling_back:

@@ -7,6 +7,7 @@ from math import inf
 from typing import Final
 
 from infrakit_groups.policies.classify import names
+from infrakit_groups.policies.order import oldest_first
 from infrakit_groups.policies.roster import CURRENT, EVERY, Roster
 from infrakit_py.model import tags
 from infrakit_py.model.instance import Member
@@ -57,7 +58,7 @@ def failures_after(desired: Desired, member: Member, now: float) -> int:
 def heal(roster: Roster, failed: Iterable[Assessed], now: float) -> Healing:
     """Sort out the failed machines of the wanted version that a rollout does not keep as evidence."""
     desired = roster.desired
-    failed = list(failed)
+    failed = sorted(failed, key=oldest_first)  # whatever the listing's order
     if not failed:
         return Healing()
     sick = [a for a in failed if a.condition is Condition.UNHEALTHY]

@@ -188,12 +188,15 @@ class Roster:
             class_ = (version, condition, False)
             queues = {zone: queue for zone, queue in self._queue(order, class_).items() if queue}
             popped: list[tuple[list[Entry], Entry]] = []
+            seen: set[Key] = set()
             while len(taken) < limit and queues:
                 zone = min(queues, key=lambda zone: (-zones[zone], queues[zone][0]))
                 entry = heappop(queues[zone])
-                popped.append((queues[zone], entry))
-                taken.append(self._members[entry[1]])
-                zones[zone] -= 1
+                if entry[1] not in seen:  # one that was put twice is queued twice
+                    seen.add(entry[1])
+                    popped.append((queues[zone], entry))
+                    taken.append(self._members[entry[1]])
+                    zones[zone] -= 1
                 self._skip_gone(queues[zone], order, class_)
                 if not queues[zone]:
                     del queues[zone]
