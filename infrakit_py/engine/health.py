@@ -62,34 +62,30 @@ class HealthMonitor:
     ) -> Mapping[WatchKey, Health]:
         """Ask those that are due, and return the verdict on each running machine, in the order of `members`.
 
-        Of machines that do not run, and did, comes back whether they ever answered.
+        Those that do not run, and did, follow: of unknown health, with no more than whether they ever answered.
 
         Without a declared check nobody is asked. `remember` is called at most once, with all that changed; its
-        errors leave this call.
+        errors leave this call, and what it could not take about `members` it is told again.
         """
         now = self._clock.now()
         running = [member for member in members if member.instance.state is InstanceState.RUNNING]
         others = [member for member in members if member.instance.state is not InstanceState.RUNNING]
         with self._lock:
-            changes: dict[InstanceId, float | None] = {**self._sweep(now), **self._reset(others, now)}
+            changes: dict[InstanceId, float | None] = {**self._sweep(now)}
+            ended = self._end_rows(others, now)
             records, due = self._look(running, check, now)
         answers = self._runner.map([partial(_ask, m, check, flavor) for m, _ in due], PROBES_AT_ONCE) if due else ()
         with self._lock:
             for (_, record), answer in zip(due, answers, strict=True):
                 record.hear(answer, check, now)
             changed = {id_: record for (_, id_), record in records.items() if record.is_news}
+            changed |= {id_: record for (_, id_), record in ended.items() if record.noted is not None}
         changes |= {id_: record.health.since for id_, record in changed.items()}
         if changes:
             self._remember(changes)
             for id_, record in changed.items():
                 record.noted = changes[id_]
-        return {**{key: record.health for key, record in records.items()}, **self._past(others)}
-
-    def _past(self, stopped: Sequence[Watched]) -> Mapping[WatchKey, Health]:
-        """Return what is known of machines that do not run: no more than whether they ever answered."""
-        keys = [(member.provider_name, member.instance.id) for member in stopped]
-        with self._lock:
-            return {key: self._records[key].health for key in keys if key in self._records}
+        return {key: record.health for known in (records, ended) for key, record in known.items()}
 
     def is_settled(self, keys: Sequence[WatchKey]) -> bool:
         """Tell whether every one of these has a verdict that further checks would have to overturn."""
@@ -123,24 +119,25 @@ class HealthMonitor:
     def _begin(self, key: WatchKey, instance: Instance, now: float) -> "_Record":
         noted = self._remembered.pop(instance.id, None)
         # A provider may give an id again: what was noted before the launch was said of another machine.
+        ever_healthy = noted is not None and noted >= instance.launched_at
         since = noted if noted is not None and instance.launched_at <= noted <= now else None
-        health = replace(UNKNOWN_HEALTH, ever_healthy=since is not None)
+        health = replace(UNKNOWN_HEALTH, ever_healthy=ever_healthy)
         record = self._records[key] = _Record(now, noted, since, health=health)
         return record
 
-    def _reset(self, stopped: Sequence[Watched], now: float) -> Mapping[InstanceId, None]:
-        """Begin anew with machines that do not run, and return those whose row of good answers ends by that."""
-        lost: dict[InstanceId, None] = {}
+    def _end_rows(self, stopped: Sequence[Watched], now: float) -> dict[WatchKey, "_Record"]:
+        """Begin anew with machines that do not run, and return the records of those that anything is known of."""
+        ended: dict[WatchKey, _Record] = {}
         for member in stopped:
-            key = (member.provider_name, member.instance.id)
+            id_ = member.instance.id
+            key = (member.provider_name, id_)
             record = self._records.get(key)
-            noted = self._remembered.pop(member.instance.id, None) if record is None else record.noted
-            if noted is not None:
-                lost[member.instance.id] = None
-            ever = noted is not None or (record is not None and record.health.ever_healthy)
-            if record is not None or ever:
-                self._records[key] = _Record(now, health=replace(UNKNOWN_HEALTH, ever_healthy=ever))
-        return lost
+            if record is None and id_ in self._remembered:
+                record = self._begin(key, member.instance, now)
+            if record is not None:
+                health = Health(Verdict.UNKNOWN, ever_healthy=record.health.ever_healthy)
+                ended[key] = self._records[key] = _Record(now, record.noted, health=health)
+        return ended
 
     def _sweep(self, now: float) -> Mapping[InstanceId, None]:
         """Now and then drop, and return, what was not seen since the last time: those machines are no more."""

@@ -9,7 +9,7 @@ from infrakit_py.engine.cluster import Group
 from infrakit_py.engine.execute import Execution, Executor
 from infrakit_py.engine.observe import Observation, Observer
 from infrakit_py.engine.versions import Target, Versions
-from infrakit_py.model.plan import Create, Destroy, Drain, GroupPlan, RolloutPhase, Wait
+from infrakit_py.model.plan import Action, Cause, Create, Destroy, Drain, GroupPlan, Publish, RolloutPhase, Wait
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +50,15 @@ class Reconciler:
     ) -> Tick:
         """Run one tick, calling `decided` before anything is done.
 
-        While `waits_for` names groups that have not settled, decide but do not act.
+        While `waits_for` names groups that have not settled, replace what failed and do nothing else.
         """
         target = self.versions.target(group)
         observation = self.observer.observe(target.group, after_turn=after_turn, max_age_seconds=max_age_seconds)
         plan = self._decide(target, observation, waits=bool(waits_for))
         if waits_for and plan.actions:
-            plan = replace(plan, actions=(), waits=(*plan.waits, Wait(f"waits for {', '.join(waits_for)}")))
+            plan = replace(
+                plan, actions=_healing(plan), waits=(*plan.waits, Wait(f"waits for {', '.join(waits_for)}"))
+            )
         decided(plan, observation)
         if not plan.actions or plan.block is not None:
             return Tick(target, plan, observation, Execution(), after_turn)
@@ -79,3 +81,15 @@ def _rolls(plan: GroupPlan) -> bool:
     """Tell whether a plan takes a group towards its declared version."""
     acts = any(isinstance(action, Create | Drain | Destroy) for action in plan.actions)
     return acts and plan.progress.phase is not RolloutPhase.STOPPED
+
+
+def _healing(plan: GroupPlan) -> tuple[Action, ...]:
+    """Return the part of a plan that only heals: a group that waits for others is not left broken meanwhile."""
+    healing = [
+        action
+        for action in plan.actions
+        if (isinstance(action, Create) and action.heals)
+        or (isinstance(action, Destroy | Drain) and action.cause is Cause.HEAL)
+    ]
+    publishes = [action for action in plan.actions if isinstance(action, Publish)]
+    return (*publishes, *healing) if any(isinstance(action, Create) for action in healing) else tuple(healing)

@@ -4,7 +4,7 @@ What became of versions is in the store. If that is lost, a version that failed 
 more by what its machines show; only the way back is forgotten.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import inf
 from typing import Final
@@ -42,11 +42,15 @@ class _Known:
 class Versions:
     """The versions of one cluster's groups. Safe for threads that work on different groups."""
 
-    def __init__(self, cluster: str, store: Store, clock: Clock, revive: Revive) -> None:
+    def __init__(
+        self, cluster: str, store: Store, clock: Clock, revive: Revive, providers: Collection[str] | None = None
+    ) -> None:
+        """`providers` are those that there are now: a version on another one cannot be gone back to. None: any."""
         self._cluster = cluster
         self._store = store
         self._clock = clock
         self._revive = revive
+        self._providers = providers
         self._known: dict[str, _Known] = {}
         self._revived: dict[tuple[str, str], tuple[GroupSpec, Group]] = {}
 
@@ -140,7 +144,8 @@ class Versions:
         for record in reversed(records):
             if record.state is not VersionState.GOOD or record.version.fingerprint == group.version.fingerprint:
                 continue
-            if (record.version.group.logical_ids is not None) == named:
+            reachable = self._providers is None or record.version.group.provider in self._providers
+            if reachable and (record.version.group.logical_ids is not None) == named:
                 return record
         return None
 

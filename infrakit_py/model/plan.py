@@ -119,6 +119,7 @@ class Create:
     """Boot a machine into a slot. `resumes`: finish a creation that was begun with the same token.
 
     `previous`: of the last good version, not of the wanted one. `failures`: how many before it failed in a row.
+    `heals`: it takes the place of one that failed or went away.
     """
 
     provider: str
@@ -130,6 +131,7 @@ class Create:
     resumes: bool = False
     previous: bool = False
     failures: int = 0
+    heals: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """Verdicts: what they are made of, since when a machine is healthy, and what of that survives the process."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TypeVar, cast
 
@@ -47,8 +48,18 @@ class Memory:
     def __init__(self) -> None:
         self.since: dict[InstanceId, float] = {}
         self.notes: list[Mapping[InstanceId, float | None]] = []
+        self.is_full = False
+
+    @contextmanager
+    def full(self) -> Iterator[None]:
+        """Have no room for anything new meanwhile."""
+        self.is_full = True
+        yield
+        self.is_full = False
 
     def remember(self, since: Mapping[InstanceId, float | None]) -> None:
+        if self.is_full:
+            raise StoreError("disk full")
         self.notes.append(since)
         for id_, instant in since.items():
             if instant is None:
@@ -237,7 +248,7 @@ def test_a_stop_ends_a_row_and_is_followed_by_a_check(state: InstanceState) -> N
     watch = Watch(replace(EVERY_SECOND, interval_seconds=60.0))
     watch.look()
     watch.machines = [machine("i-1", state)]
-    assert watch.health() == Health(Verdict.UNKNOWN, "not checked yet", ever_healthy=True)
+    assert watch.health() == Health(Verdict.UNKNOWN, ever_healthy=True)
     assert watch.memory.since == {}
     watch.machines = [machine("i-1")]
     watch.clock.sleep(1.0)
@@ -269,12 +280,38 @@ def test_a_machine_that_stopped_while_nobody_looked_is_not_remembered_as_healthy
     watch.look()
     watch.restart()
     watch.machines = [machine("i-1", InstanceState.STOPPED)]
-    watch.look()
+    assert watch.health() == Health(Verdict.UNKNOWN, ever_healthy=True)
     assert watch.memory.since == {}
 
 
+def test_a_stopped_machine_that_never_answered_is_told_from_one_that_did() -> None:
+    watch = Watch()
+    watch.machines = [machine("i-1"), machine("i-2")]
+    watch.ward.answers["i-2"] = "refused"
+    watch.look()
+    watch.machines = [machine(id_, InstanceState.STOPPED) for id_ in ("i-1", "i-2")]
+    assert [health.ever_healthy for health in watch.look().values()] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("noted", "served"),
+    [(START + 1.0, True), (LAUNCHED - 1.0, False)],
+    ids=["by a clock that was set back since", "of another machine, before the launch"],
+)
+@pytest.mark.parametrize("state", [InstanceState.RUNNING, InstanceState.STOPPED])
+def test_only_a_note_about_this_machine_says_that_it_ever_answered(
+    state: InstanceState, noted: float, *, served: bool
+) -> None:
+    memory = Memory()
+    memory.since[InstanceId("i-1")] = noted
+    watch = Watch(memory=memory)
+    watch.machines = [machine("i-1", state)]
+    watch.ward.answers["i-1"] = CANNOT_ASK
+    assert watch.health().ever_healthy is served
+
+
 @pytest.mark.parametrize("noted", [START + 1.0, LAUNCHED - 1.0], ids=["later than now", "before the launch"])
-def test_what_cannot_be_about_this_machine_is_not_believed(noted: float) -> None:
+def test_a_row_that_cannot_have_begun_then_begins_anew(noted: float) -> None:
     memory = Memory()
     memory.since[InstanceId("i-1")] = noted
     watch = Watch(memory=memory)
@@ -299,21 +336,16 @@ def test_all_changes_of_a_look_are_one_note_and_nothing_new_is_none() -> None:
 
 
 def test_what_could_not_be_remembered_is_tried_again() -> None:
-    memory = Memory()
-    broken = True
-
-    def remember(since: Mapping[InstanceId, float | None]) -> None:
-        if broken:
-            raise StoreError("disk full")
-        memory.remember(since)
-
-    monitor = HealthMonitor(VirtualClock(START), InlineRunner(), {}, remember)
-    members = [Watched("sim", cast(Provider, Ward()), machine("i-1"))]
-    with pytest.raises(StoreError):
-        monitor.check(members, EVERY_SECOND, None)
-    broken = False
-    monitor.check(members, EVERY_SECOND, None)
-    assert memory.since == {"i-1": START}
+    watch = Watch()
+    with watch.memory.full(), pytest.raises(StoreError):
+        watch.look()
+    watch.look()
+    assert watch.memory.since == {"i-1": START}
+    watch.machines = [machine("i-1", InstanceState.STOPPED)]
+    with watch.memory.full(), pytest.raises(StoreError):
+        watch.look()
+    watch.look()
+    assert watch.memory.since == {}
 
 
 def test_between_two_checks_a_verdict_is_the_same_value() -> None:

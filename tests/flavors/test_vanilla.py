@@ -53,6 +53,11 @@ def test_no_user_data_is_none() -> None:
     assert list(opened.review([WEB_0])) == []
 
 
+def test_a_machine_is_as_well_as_its_other_checks_say() -> None:
+    machine = Instance(InstanceId("i-1"), {}, InstanceState.RUNNING, 0.0)
+    assert plugin.open({}, cluster="shop", group="web").healthy(machine) is None
+
+
 def test_files_are_read_when_the_options_are_validated(tmp_path: Path) -> None:
     (tmp_path / "a.tmpl").write_text("{{ instance.name }}\n")
     template = dump({"user_data": {"template_file": "a.tmpl"}}, tmp_path)

@@ -65,7 +65,7 @@ def gate(roster: Roster, bounds: Bounds, now: float) -> Gate:
     def at(phase: RolloutPhase, reason: str = "", until: float | None = None) -> Progress:
         return Progress(phase, step, steps, len(evidence), limit, reason, until)
 
-    if desired.stopped:
+    if desired.stopped and not _is_complete(roster):
         return Gate(True, True, worn_held, 0, evidence, at(RolloutPhase.STOPPED, desired.stopped))
     if len(evidence) >= limit:
         failure = _failure(evidence, limit)
@@ -79,7 +79,7 @@ def gate(roster: Roster, bounds: Bounds, now: float) -> Gate:
         return Gate(True, True, worn_held, 0, evidence, progress, waits=(Wait(reason, closed_until),))
     cap = inf if step >= desired.count else step
     phase = RolloutPhase.ROLLING_BACK if desired.rolling_back else RolloutPhase.ROLLING
-    if roster.baked >= desired.count and not stale(roster):
+    if _is_complete(roster):
         return Gate(True, False, worn_held, inf, evidence, COMPLETE)
     progress = at(phase)
     waits: tuple[Wait, ...] = ()
@@ -127,6 +127,5 @@ def _failure(evidence: tuple[Assessed, ...], limit: int) -> str:
     return f"{len(evidence)} new {what} failed (limit {limit}){why}"
 
 
-def stale(roster: Roster) -> int:
-    """Count the members that are to be replaced, whatever holds it."""
-    return roster.count(STALE, RUNS)
+def _is_complete(roster: Roster) -> bool:
+    return roster.baked >= roster.desired.count and not roster.count(STALE, RUNS)

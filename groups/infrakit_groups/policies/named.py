@@ -118,7 +118,7 @@ class _Named:
             may_be_new = not self.gate.rolling or (not self.gate.held and new < self.gate.cap)
             if may_be_new:
                 new += 1
-                actions.append(create(roster, name, name, reason))
+                actions.append(create(roster, name, name, reason, heals=bool(roster.incarnations.get(name))))
             elif desired.previous is not None:
                 reason = f"{reason}; the rollout may not fill it yet: the last version"
                 actions.append(create(roster, name, name, reason, previous=True))

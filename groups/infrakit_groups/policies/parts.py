@@ -87,12 +87,22 @@ def create(
     *,
     previous: bool = False,
     failures: int = 0,
+    heals: bool = False,
 ) -> Create:
     """Make the creation of a new machine in a slot."""
     desired = roster.desired
     name = logical_id or f"{desired.group}-{slot}"
-    incarnation = roster.incarnations.get(slot, 0)
-    return Create(desired.provider, slot, incarnation, logical_id, name, reason, previous=previous, failures=failures)
+    return Create(
+        desired.provider,
+        slot,
+        roster.incarnations.get(slot, 0),
+        logical_id,
+        name,
+        reason,
+        previous=previous,
+        failures=failures,
+        heals=heals,
+    )
 
 
 def resume(desired: Desired, coming: InFlight, *, previous: bool = False) -> Create:

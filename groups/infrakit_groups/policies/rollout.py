@@ -236,7 +236,8 @@ class _Sized:
             else:
                 outdated = old[min(number - len(to_heal) - short, len(old) - 1)]
                 reason = f"to replace {outdated.member.name} ({outdated.reason or 'unhealthy'})"
-            actions.append(create(self.roster, slot, None, reason, failures=failures))
+            heals = number < len(to_heal)
+            actions.append(create(self.roster, slot, None, reason, failures=failures, heals=heals))
         return actions
 
     def _departures(self) -> list[Action]:
