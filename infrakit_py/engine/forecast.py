@@ -164,7 +164,6 @@ class _Rehearsal:
     waves: list[_Wave] = field(default_factory=list)
     lowest: int = 0
     began: float = 0.0
-    members: dict[tuple[str, InstanceId], Member] = field(default_factory=dict)
     later: list[tuple[float, int, tuple[str, InstanceId], Member | None]] = field(default_factory=list)
     serial: "count[int]" = field(default_factory=count)
     in_flight: list[InFlight] = field(default_factory=list)
@@ -200,8 +199,7 @@ class _Rehearsal:
     def _populate(self) -> None:
         """Take what is there, and foresee what becomes of it."""
         pace = self.world.pace
-        self.members = {(member.provider, member.instance.id): member for member in self.snapshot.members}
-        for key, member in self.members.items():
+        for member in self.snapshot.members:
             state = member.instance.state
             if (
                 member.health.verdict is Verdict.HEALTHY
@@ -209,6 +207,7 @@ class _Rehearsal:
                 and tags.DRAINING not in member.instance.tags
             ):
                 continue
+            key = (member.provider, member.id)
             if state is InstanceState.LEAVING:
                 self._plan_for(self.now + pace.gone_seconds, key, None)
             elif state in (InstanceState.PENDING, InstanceState.RUNNING):
@@ -257,12 +256,12 @@ class _Rehearsal:
                 self._destroy((action.provider, action.instance_id))
             case Drain():
                 key = (action.provider, action.instance_id)
-                if (member := self.members.get(key)) is not None:
+                if (member := self.course.member(*key)) is not None:
                     draining = _tagged(member, {tags.DRAINING: repr(self.now)}, ())
                     self._put(draining)
                     self._plan_for(self.now, key, replace(draining, drained=True))
             case Retag():
-                if (member := self.members.get((action.provider, action.instance_id))) is not None:
+                if (member := self.course.member(action.provider, action.instance_id)) is not None:
                     self._put(_tagged(member, action.set_tags, action.remove_tags))
             case Publish():
                 self.course.publish(action.image.identity)
@@ -275,14 +274,15 @@ class _Rehearsal:
                 return  # asked for once more: it is on its way already
         new = _created(self.desired, action, self.now)
         if action.resumes:
-            for key, member in list(self.members.items()):
+            for assessed in self.course.members:
+                member = assessed.member
                 if (member.slot, member.incarnation) == (action.slot, action.incarnation):
-                    self._forget(key)
+                    self._forget((member.provider, member.id))
         self._put(new)
         self._plan_for(self.now + self._boot_seconds(), (new.provider, new.id), self._well(new))
 
     def _destroy(self, key: tuple[str, InstanceId]) -> None:
-        member = self.members.get(key)
+        member = self.course.member(*key)
         if member is None:
             return
         if not self.world.pace.gone_seconds:
@@ -306,7 +306,7 @@ class _Rehearsal:
             self.in_flight = [c for c in self.in_flight if _in_flight_id(c) != key[1]]
             if member is None:
                 self._forget(key)
-            elif self.members.get(key) is not None or key[1].startswith(_COMING):
+            elif self.course.member(*key) is not None or key[1].startswith(_COMING):
                 self._put(replace(member, health=replace(member.health, since=self.now)))
         self.course.expect(tuple(self.in_flight))
 
@@ -314,11 +314,9 @@ class _Rehearsal:
         heappush(self.later, (at, next(self.serial), key, member))
 
     def _put(self, member: Member) -> None:
-        self.members[member.provider, member.id] = member
         self.course.put(member)
 
     def _forget(self, key: tuple[str, InstanceId]) -> None:
-        self.members.pop(key, None)
         self.course.drop(*key)
 
     def _boot_seconds(self) -> float:

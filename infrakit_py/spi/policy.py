@@ -18,6 +18,10 @@ class Course(Protocol):
         """Return all members as the policy takes them now."""
         ...
 
+    def member(self, provider: str, instance_id: InstanceId) -> Member | None:
+        """Return a member as it was put last; None if there is none."""
+        ...
+
     def put(self, member: Member) -> None:
         """Add a member, or replace the one of the same provider and id."""
         ...

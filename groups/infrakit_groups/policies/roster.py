@@ -112,6 +112,10 @@ class Roster:
                 yield member
         self._baked += baked
 
+    def member(self, provider: str, instance_id: InstanceId) -> Member | None:
+        known = self._members.get((provider, instance_id))
+        return known.member if known is not None else None
+
     def put(self, member: Member) -> None:
         key = (member.provider, member.id)
         if key in self._members:
