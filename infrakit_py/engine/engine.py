@@ -63,6 +63,7 @@ class _State:
     acted_turn: int = 0
     fresh_after: int = 0
     attempt: int = 0
+    blind: bool = False
     status: GroupStatus = GroupStatus(Phase.WORKING)
     best: tuple[int, ...] | None = None
     best_at: float = 0.0
@@ -162,7 +163,7 @@ class Engine:
         finally:
             with self._changed:
                 if isinstance(failure, InfrakitError):
-                    state.status = GroupStatus(Phase.FAILED, str(failure), failure.hint or "", state.status.plan)
+                    self._finish(state, Phase.FAILED, str(failure), failure.hint or "", state.status.plan)
                 state.running = False
                 self._announce()
 
@@ -202,6 +203,7 @@ class Engine:
         return unsettled, tuple(name for name in unsettled if phases[name] in hopeless)
 
     def _note_error(self, state: _State, error: InfrakitError, now: float) -> None:
+        state.blind = True
         if is_retryable(error) and now - state.best_at < state.group.desired.rollout.progress_deadline_seconds:
             state.attempt += 1
             cause = error if isinstance(error, ProviderError) else None
@@ -223,6 +225,8 @@ class Engine:
     ) -> None:
         plan = tick.plan
         state.acted_turn = tick.acted_turn
+        if state.blind:  # time in which nothing could be seen is no lack of progress
+            state.blind, state.best_at = False, now
         if plan.actions:
             state.patience.reset()
         self._note_progress(state, tick, now, held_back=bool(waits_for))
@@ -232,7 +236,8 @@ class Engine:
             self._fail_version(state, tick, plan.failure, now)
         elif woken and not plan.actions:
             # Something changed after the listing that this plan is from.
-            state.status = GroupStatus(Phase.WORKING, plan=plan)
+            if not (self._endless and plan.converged and state.status.phase in _AT_REST):
+                state.status = GroupStatus(Phase.WORKING, plan=plan)
             state.due = now
         elif plan.converged:
             self._settle(state, tick, plan)
