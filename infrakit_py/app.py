@@ -11,7 +11,7 @@ from random import Random
 from threading import Event as Flag
 from typing import Final
 
-from infrakit_py.clock import Clock, SystemClock
+from infrakit_py.clock import Clock, SystemClock, VirtualClock
 from infrakit_py.engine.budget import Budget
 from infrakit_py.engine.cluster import Cluster, Group, declared, revived, want_nothing
 from infrakit_py.engine.controller import Keeper, Opened
@@ -23,7 +23,9 @@ from infrakit_py.engine.forecast import Forecast, World, forecast
 from infrakit_py.engine.health import PROBES_AT_ONCE, HealthMonitor
 from infrakit_py.engine.observe import Observer
 from infrakit_py.engine.reconcile import Reconciler
-from infrakit_py.engine.runner import Runner, ThreadRunner
+from infrakit_py.engine.rehearse import Script
+from infrakit_py.engine.runner import InlineRunner, Runner, ThreadRunner
+from infrakit_py.engine.stage import Known, Scene, StandIn, StillFlavor, cloud_settings
 from infrakit_py.engine.unreachable import Unreachable
 from infrakit_py.engine.versions import Revive, Versions
 from infrakit_py.errors import ProviderError, UsageError
@@ -32,18 +34,24 @@ from infrakit_py.loading import ImageReader, load
 from infrakit_py.model.fingerprint import spec_digest
 from infrakit_py.model.instance import InstanceState
 from infrakit_py.model.plan import Block, Bounds, GroupPlan
+from infrakit_py.model.quantities import format_duration
 from infrakit_py.model.revision import GroupVersion, HistoryEntry
-from infrakit_py.model.spec import ClusterSpec, GroupSpec
+from infrakit_py.model.spec import ClusterSpec, GroupSpec, ProviderSpec
 from infrakit_py.plugins import InstalledPlugins
 from infrakit_py.spi.flavor import Flavor
-from infrakit_py.spi.provider import Leftover, Provider, ProviderContext
+from infrakit_py.spi.provider import CallLimits, Leftover, Pace, Provider, ProviderContext
 from infrakit_py.spi.store import Store
 from infrakit_py.stores.looking import read_only
+from infrakit_py.stores.memory import MemoryStore
+from infrakit_py.stores.past import Remembered
 from infrakit_py.stores.sqlite import SqliteStore, state_directory
 
 DEFAULT_PARALLELISM: Final = 10
 POLL_SECONDS: Final = 1.0
 _POLICY: Final = "rolling"
+_SIMULATED: Final = "simulated"
+"""The provider on which changes are rehearsed."""
+_IN_MEMORY: Final = ":memory:"
 
 
 @dataclass(slots=True)
@@ -70,12 +78,45 @@ class Workbench:
             plans = self._decide_all(reconciler)
         return plans
 
+    def require_sight(self) -> None:
+        """Raise ProviderError where a group cannot be seen."""
+        for group in self.cluster.groups.values():
+            target = self.versions.target(group).group
+            self.observer.observe(target, after_turn=0, max_age_seconds=inf)
+
+    def remembered(self) -> Remembered:
+        """Return what the store remembers, of the groups that are worked on."""
+        name = self.spec.name
+        return Remembered(
+            self.store.intents(name),
+            self.cluster.revision,
+            spec_digest(self.spec),
+            [record for group in self.cluster.groups for record in self.store.versions(name, group)],
+            self.store.history(name),
+            self.store.pauses(name),
+            self.store.healthy_since(name),
+        )
+
     def plan(self) -> tuple[Forecast, ...]:
         """Forecast every group. Touch nothing."""
         self.look()
         return tuple(self._forecast(group) for group in self.cluster.groups.values())
 
-    def engine(self, listener: Listener, names: Collection[str], *, endless: bool = False) -> Engine:
+    def remember_good(self, forecasts: Sequence[Forecast]) -> None:
+        """Remember the versions of groups that are as declared already: there may be a way back to them one day."""
+        for seen in forecasts:
+            group = self.cluster.groups[seen.group]
+            if seen.first.converged and not seen.unseen and self.versions.target(group).back_from is None:
+                self.versions.completed(group)
+
+    def engine(
+        self,
+        listener: Listener,
+        names: Collection[str],
+        *,
+        endless: bool = False,
+        poll_seconds: float = POLL_SECONDS,
+    ) -> Engine:
         """Make the engine that brings these groups to what is wanted, woken by the providers' events.
 
         `endless`: and keeps them there.
@@ -88,7 +129,7 @@ class Workbench:
             self.runner,
             self.clock,
             listener,
-            poll_seconds=POLL_SECONDS,
+            poll_seconds=poll_seconds,
             chance=self.chance,
             endless=endless,
         )
@@ -154,7 +195,7 @@ class Workbench:
         if target.back_from is None:
             return seen
         left = target.back_from
-        why = f"revision {left.version.revision} is {left.state.value}" + (f": {left.reason}" if left.reason else "")
+        why = f"revision {left.version.revision} is {left.why}"
         return replace(seen, goes_to=f"{_version(target.group)}, because {why}")
 
     def _world(self, group: Group) -> World:
@@ -237,15 +278,15 @@ class App:
         """
         with ExitStack() as stack:
             providers = {name: self._open(spec, name, stack) for name in spec.providers}
-            runner = ThreadRunner(parallelism)
+            runner = self._runner(parallelism)
             stack.callback(runner.close)
-            probes = ThreadRunner(PROBES_AT_ONCE)
+            probes = self._runner(PROBES_AT_ONCE)
             stack.callback(probes.close)
             kept = store if store is not None else read_only(state_directory(self.environment), spec.name)
             revision = kept.revision(spec.name, spec_digest(spec), self.clock.now())
             remember = partial(kept.note_healthy, spec.name)
             monitor = HealthMonitor(self.clock, probes, kept.healthy_since(spec.name), remember)
-            chance = Random()
+            chance = self._chance()
             observer = Observer(spec.name, providers, kept, monitor, self.clock, chance)
             seen = observer.groups_seen(all_of_them=destroy)
             groups = self._groups(
@@ -253,7 +294,7 @@ class App:
             )
             order = _order(spec, groups, downwards=destroy)
             cluster = Cluster(spec.name, revision, providers, groups, order, spec.max_unavailable)
-            versions = Versions(spec.name, kept, self.clock, self._revive(spec))
+            versions = Versions(spec.name, kept, self.clock, self._revive(spec), spec.providers.keys())
             yield Workbench(spec, cluster, observer, monitor, runner, self.clock, kept, versions, chance)
 
     def history(self, cluster: str) -> Sequence[HistoryEntry]:
@@ -343,6 +384,75 @@ class App:
     def _flavor(self, spec: ClusterSpec, group: GroupSpec) -> Flavor:
         plugin = self.plugins.flavor(group.flavor.kind)
         return plugin.open(group.flavor.options, cluster=spec.name, group=group.name)
+
+    def _runner(self, parallelism: int) -> Runner:
+        return ThreadRunner(parallelism)
+
+    def _chance(self) -> Random:
+        return Random()
+
+    @contextmanager
+    def stage(self, specs: Sequence[ClusterSpec], scene: Scene, script: Script) -> Iterator["Stage"]:
+        """Open clouds that stand in for all providers of these specs; of two of one name the later one counts."""
+        clock = VirtualClock(scene.at)
+        clouds: dict[str, StandIn] = {}
+        with ExitStack() as stack:
+            for spec in specs:
+                directory = Path(spec.source).parent
+                for name, provider in spec.providers.items():
+                    clouds[name] = self._stand_in(provider, scene, script, ProviderContext(clock, directory))
+                    stack.callback(clouds[name].close)
+            for name, cloud in clouds.items():
+                scene.set_up(name, cloud)
+            yield Stage(self.environment, clock, self.plugins, clouds, script.seed or 0)
+
+    def mishaps(self) -> Mapping[str, str]:
+        """Return what may go wrong in a rehearsal, each with a line of help."""
+        context = ProviderContext(self.clock, Path())
+        cloud = StandIn(self.plugins.provider(_SIMULATED).open({"database": _IN_MEMORY}, context))
+        cloud.close()
+        return cloud.mishaps
+
+    def _stand_in(self, spec: ProviderSpec, scene: Scene, script: Script, context: ProviderContext) -> StandIn:
+        plugin = self.plugins.provider(spec.plugin)
+        known = scene.known.get(spec.name) or Known(
+            getattr(plugin, "pace", Pace()), getattr(plugin, "limits", CallLimits())
+        )
+        simulated = spec.plugin == _SIMULATED
+        settings = spec.settings if simulated else cloud_settings(known, scene.zones(spec.name))
+        settings = {**settings, "database": _IN_MEMORY}
+        if script.seed is not None:
+            settings["seed"] = script.seed
+        if script.boot_seconds is not None:
+            settings["boot_time"] = format_duration(script.boot_seconds)
+        cloud = self.plugins.provider(_SIMULATED).open(settings, context)
+        return StandIn(cloud) if simulated else StandIn(cloud, known)
+
+
+@dataclass(frozen=True, slots=True)
+class Stage(App):
+    """An App in virtual time and in one thread, whose providers are simulated. It touches nothing outside."""
+
+    clouds: Mapping[str, StandIn] = field(default_factory=dict)
+    seed: int = 0
+
+    def memory(self, cluster: str, remembered: Remembered) -> Store:
+        """Return a store that is gone with the rehearsal."""
+        return MemoryStore.remembering(cluster, remembered, self.clock)
+
+    def _open(self, spec: ClusterSpec, name: str, stack: ExitStack) -> Provider:
+        del spec, stack
+        return self.clouds[name]
+
+    def _flavor(self, spec: ClusterSpec, group: GroupSpec) -> Flavor:
+        return StillFlavor(App._flavor(self, spec, group))  # super() knows another class than the one with slots
+
+    def _runner(self, parallelism: int) -> Runner:
+        del parallelism
+        return InlineRunner()
+
+    def _chance(self) -> Random:
+        return Random(self.seed)
 
 
 def _blind(group: Group, error: ProviderError) -> GroupPlan:

@@ -10,11 +10,17 @@ import click
 _COMMANDS: Final = {
     "apply": ("infrakit_py.cli.apply:apply", "Bring clusters to what their files declare."),
     "completion": ("infrakit_py.cli.completion:completion", "Print a shell's completion script."),
+    "controller": ("infrakit_py.cli.controller:controller", "Keep clusters as their files declare."),
     "destroy": ("infrakit_py.cli.destroy:destroy", "Destroy clusters, or some of their groups."),
     "plan": ("infrakit_py.cli.plan:plan", "Show what apply would do, and touch nothing."),
     "plugins": ("infrakit_py.cli.plugins:plugins", "List the installed providers, flavors and policies."),
+    "protect": ("infrakit_py.cli.marking:protect", "Keep machines as they are, whatever happens."),
+    "replace": ("infrakit_py.cli.marking:replace", "Mark machines for replacement."),
+    "rollout": ("infrakit_py.cli.rollout:rollout", "Show how rollouts stand; pause, resume or undo them."),
     "schema": ("infrakit_py.cli.schema:schema", "Print the JSON Schema of cluster files, for editors."),
+    "simulate": ("infrakit_py.cli.simulate:simulate", "Rehearse a change in virtual time, with faults, as a timeline."),
     "status": ("infrakit_py.cli.status:status", "Show the machines that exist and how they are."),
+    "unprotect": ("infrakit_py.cli.marking:unprotect", "Lift the protection of machines."),
     "validate": ("infrakit_py.cli.validate:validate", "Check cluster files and report every mistake."),
     "version": ("infrakit_py.cli.version:version", "Print the version."),
 }

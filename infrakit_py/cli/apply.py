@@ -36,7 +36,8 @@ def apply(
     and repeated at any time: what was done stays done, and nothing is done twice.
     """
     from infrakit_py.app import App
-    from infrakit_py.cli.changing import approve, carry_out, joined, planned, progress, report, workable
+    from infrakit_py.cli.changing import approve, carry_out, is_settled, joined, planned, progress, report, workable
+    from infrakit_py.cli.looking import image_names
     from infrakit_py.render.plan import has_changes, plan_json, plan_text
 
     app = App()
@@ -53,19 +54,22 @@ def apply(
             benches.append(stack.enter_context(opened))
         for bench in benches:
             forecasts = bench.plan()
+            names = image_names(bench)
             if as_json:
-                click.echo(json.dumps(plan_json(bench.spec, forecasts), ensure_ascii=False))
+                click.echo(json.dumps(plan_json(bench.spec, forecasts, names=names), ensure_ascii=False))
             else:
-                click.echo(plan_text(bench.spec, forecasts))
+                click.echo(plan_text(bench.spec, forecasts, names=names))
+            bench.remember_good(forecasts)
             settlement = planned(forecasts)
-            if auto_approve or not all(forecast.settled for forecast in forecasts):
+            if auto_approve or not all(is_settled(forecast) for forecast in forecasts):
                 question = "Do this?" if has_changes(forecasts) else "Wait for it, and act where needed?"
                 if not approve(question, auto_approve=auto_approve):
                     raise click.Abort
                 with progress(as_json=as_json) as shown:
-                    done = carry_out(bench, shown, workable(bench.cluster, forecasts), timeout_seconds=timeout)
+                    groups = workable(bench.cluster, forecasts)
+                    done = carry_out(bench, shown, groups, timeout_seconds=timeout, names=names)
                 settlement = joined(settlement, done)
-            code = report(bench.spec.name, settlement, as_json=as_json)
+            code = report(bench.spec.name, settlement, as_json=as_json, names=names)
             if code > 1:
                 return code
             worst = max(worst, code)

@@ -6,6 +6,7 @@ import signal
 import sys
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from threading import Event as Flag
 from types import FrameType
 
@@ -20,6 +21,8 @@ from infrakit_py.engine.forecast import Forecast
 from infrakit_py.errors import UsageError
 from infrakit_py.render.plan import left_to_do
 from infrakit_py.render.progress import JsonProgress, LineProgress, LiveProgress, Progress
+from infrakit_py.render.standing import LEFT_HINT, STOPPED_HINT
+from infrakit_py.render.words import NO_NAMES, ImageNames
 
 FAILED = 1
 
@@ -43,12 +46,19 @@ def progress(*, as_json: bool) -> Progress:
     return LiveProgress() if sys.stdout.isatty() else LineProgress()
 
 
-def carry_out(bench: Workbench, shown: Progress, groups: Collection[str], *, timeout_seconds: float) -> Settlement:
+def carry_out(
+    bench: Workbench,
+    shown: Progress,
+    groups: Collection[str],
+    *,
+    timeout_seconds: float,
+    names: ImageNames = NO_NAMES,
+) -> Settlement:
     """Run the engine on these groups until they are settled.
 
     SIGINT and SIGTERM stop it at a safe point, a second one at once.
     """
-    engine = bench.engine(shown.tell, groups)
+    engine = bench.engine(lambda event: shown.tell(replace(event, text=names.in_text(event.text))), groups)
     shown.follow(engine.statuses)
     stop = Flag()
     with _stopped_by_signals(engine, stop, shown):
@@ -77,38 +87,68 @@ def joined(before: Settlement, done: Settlement) -> Settlement:
     return Settlement(End.FAILED if done.end is End.CONVERGED and not good else done.end, groups)
 
 
+def is_settled(forecast: Forecast) -> bool:
+    """Tell whether nothing is to be done or waited for, or nothing may be until a person decides."""
+    first = forecast.first
+    # What failed by what is seen now, and is not known to have failed yet, is first noted, and maybe gone back from.
+    stopped = first.stopped and not first.failure and not first.actions and not first.waits
+    return forecast.settled or stopped
+
+
 def _standing(forecast: Forecast) -> GroupStatus:
-    block = forecast.first.block
-    if block is not None:
+    first = forecast.first
+    if (block := first.block) is not None:
         phase = Phase.FAILED if forecast.unseen else Phase.BLOCKED
-        return GroupStatus(phase, block.reason, block.hint, None if forecast.unseen else forecast.first)
-    reason = "; ".join(wait.reason for wait in forecast.first.waits)
-    return GroupStatus(Phase.CONVERGED if forecast.first.converged else Phase.WORKING, reason, plan=forecast.first)
+        return GroupStatus(phase, block.reason, block.hint, None if forecast.unseen else first)
+    if forecast.goes_to and first.converged:
+        return GroupStatus(Phase.ROLLED_BACK, f"stays at {forecast.goes_to}", LEFT_HINT, first)
+    if is_settled(forecast) and first.stopped:
+        return GroupStatus(Phase.STOPPED, f"the rollout is stopped: {first.progress.reason}", STOPPED_HINT, first)
+    reason = "; ".join(wait.reason for wait in first.waits)
+    return GroupStatus(Phase.CONVERGED if first.converged else Phase.WORKING, reason, plan=first)
 
 
-def report(cluster: str, settlement: Settlement, *, as_json: bool) -> int:
-    """Say how it ended and what is left, and return the exit code."""
+def report(
+    cluster: str,
+    settlement: Settlement,
+    *,
+    as_json: bool,
+    done: str = End.CONVERGED.value,
+    names: ImageNames = NO_NAMES,
+) -> int:
+    """Say how it ended and what is left, and return the exit code. `done`: what to call it when all is well."""
+    good = settlement.end is End.CONVERGED
     if as_json:
         groups = {
-            name: {"phase": status.phase.value, "reason": status.reason, "hint": status.hint}
+            name: {"phase": status.phase.value, "reason": names.in_text(status.reason), "hint": status.hint}
             for name, status in settlement.groups.items()
         }
-        click.echo(json.dumps({"cluster": cluster, "end": settlement.end.value, "groups": groups}))
+        end = done if good else settlement.end.value
+        click.echo(json.dumps({"cluster": cluster, "end": end, "groups": groups}, ensure_ascii=False))
         return _exit_code(settlement)
-    if settlement.end is End.CONVERGED:
-        click.echo(click.style(f"{cluster}: converged", fg="green"))
+    if good:
+        click.echo(click.style(f"{cluster}: {done}", fg="green"))
         return 0
-    click.echo(click.style(f"{cluster}: {settlement.end.value}", fg="red"), err=True)
+    click.echo(click.style(f"{cluster}: {_headline(settlement)}", fg="red"), err=True)
     for name, status in settlement.groups.items():
         if status.phase is Phase.CONVERGED:
             continue
-        state = f" ({left_to_do(status.plan)})" if status.plan is not None else ""
-        click.echo(f"  {name}: {status.reason or 'not done'}{state}", err=True)
+        plan = status.plan if status.phase is not Phase.ROLLED_BACK else None
+        state = f" ({left_to_do(plan)})" if plan is not None else ""
+        click.echo(f"  {name}: {names.in_text(status.reason) or 'not done'}{state}", err=True)
         if status.hint:
             click.echo(f"    hint: {status.hint}", err=True)
     if settlement.end in (End.INTERRUPTED, End.TIMED_OUT):
         click.echo("  run the same command again to go on from here", err=True)
     return _exit_code(settlement)
+
+
+def _headline(settlement: Settlement) -> str:
+    """Say `stopped` or `rolled back` where that is all that went wrong."""
+    phases = {status.phase for status in settlement.groups.values()} - {Phase.CONVERGED}
+    if settlement.end is End.FAILED and len(phases) == 1 and phases <= {Phase.STOPPED, Phase.ROLLED_BACK}:
+        return phases.pop().value
+    return settlement.end.value
 
 
 def _exit_code(settlement: Settlement) -> int:

@@ -8,7 +8,10 @@ import click
 
 from infrakit_py.cli import options
 from infrakit_py.errors import ProviderError, UsageError
+from infrakit_py.model.instance import Member
 from infrakit_py.model.plan import GroupPlan
+from infrakit_py.render.status import place
+from infrakit_py.render.words import counted
 from infrakit_py.spi.provider import Leftover
 
 
@@ -69,7 +72,8 @@ def destroy(
                 errors: tuple[ProviderError, ...] = ()
                 if settlement.end is End.CONVERGED and anything:
                     errors = bench.sweep(only, keep_data=keep_data, listener=shown.tell)
-            code = report(name, settlement, as_json=as_json)
+            done = "not all of it could be deleted" if errors else " ".join(["destroyed", *only])
+            code = report(name, settlement, as_json=as_json, done=done)
             for error in errors:
                 click.echo(f"could not be deleted: {error}", err=True)
                 code = max(code, 1)
@@ -86,8 +90,8 @@ def _anything(plans: Mapping[str, GroupPlan], leftovers: Mapping[str, Sequence[L
 def _what_goes(cluster: str, plans: Mapping[str, GroupPlan], leftovers: Mapping[str, Sequence[Leftover]]) -> str:
     lines = [click.style(f"Cluster {cluster}", bold=True)]
     for name, plan in plans.items():
-        lines.append(f"  group {name}: {len(plan.members)} machines")
-        lines += [click.style(f"    - destroy  {a.member.name}", fg="red") + f"  {a.member.id}" for a in plan.members]
+        lines.append(f"  group {name}: {counted(len(plan.members), 'machine')}")
+        lines += [f"    {_what_becomes_of(assessed.member)}" for assessed in sorted(plan.members, key=place)]
     for provider, found in leftovers.items():
         for leftover in found:
             data = click.style("  its data is lost", fg="red") if leftover.holds_data else ""
@@ -95,3 +99,9 @@ def _what_goes(cluster: str, plans: Mapping[str, GroupPlan], leftovers: Mapping[
     if not _anything(plans, leftovers):
         lines.append("  nothing there")
     return "\n".join(lines)
+
+
+def _what_becomes_of(member: Member) -> str:
+    if member.protected:
+        return click.style(f"= keep     {member.name}", fg="green") + f"  {member.id}  it is protected"
+    return click.style(f"- destroy  {member.name}", fg="red") + f"  {member.id}"

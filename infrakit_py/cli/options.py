@@ -48,8 +48,25 @@ def chosen(positional: tuple[Path, ...], named: tuple[Path, ...]) -> tuple[Path,
     raise click.UsageError("no cluster file given, and there is no ./cluster.yml")
 
 
+def _known_groups(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Complete a group's name by the files that the command line names so far."""
+    from infrakit_py.cli.completing import group_names
+
+    del param
+    named = (*(ctx.params.get("positional") or ()), *(ctx.params.get("named") or ()))
+    # While the option that is typed has no value yet, click leaves words unread that have no option's name.
+    words = [Path(word) for word in (*(ctx.params.get("words") or ()), *ctx.args)]
+    return [name for name in group_names(named or words or (_DEFAULT_FILE,)) if name.startswith(incomplete)]
+
+
 groups = click.option(
-    "--group", "-g", "only", multiple=True, metavar="NAME", help="Only this group; may be repeated."
+    "--group",
+    "-g",
+    "only",
+    multiple=True,
+    metavar="NAME",
+    help="Only this group; may be repeated.",
+    shell_complete=_known_groups,
 )
 as_json = click.option("--json", "as_json", is_flag=True, help="Write JSON for programs.")
 

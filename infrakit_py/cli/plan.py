@@ -15,7 +15,7 @@ CHANGES = 2
 @options.groups
 @options.as_json
 @click.option("--detailed-exitcode", is_flag=True, help="Exit with 2 where something would change.")
-@click.option("--full", is_flag=True, help="Show every action of every wave.")
+@click.option("--explain", "--full", "explain", is_flag=True, help="Show every action of every wave.")
 @click.option("--allow-mass-destroy", is_flag=True, help="Plan as if losing most of a group were meant.")
 @options.debug
 def plan(
@@ -24,27 +24,29 @@ def plan(
     only: tuple[str, ...],
     as_json: bool,
     detailed_exitcode: bool,
-    full: bool,
+    explain: bool,
     allow_mass_destroy: bool,
 ) -> int:
     """Show what apply would do, wave by wave, and touch nothing."""
     from infrakit_py.app import App
-    from infrakit_py.render.plan import has_changes, plan_json, plan_text
+    from infrakit_py.cli.looking import image_names
+    from infrakit_py.render.plan import has_changes, needs_a_person, plan_json, plan_text
 
     app = App()
-    changes = blocked = False
+    changes = held = False
     documents = []
     for spec in app.load(options.chosen(positional, named)):
         with app.workbench(spec, only=only, allow_mass_destroy=allow_mass_destroy) as bench:
             forecasts = bench.plan()
+            names = image_names(bench)
         changes = changes or has_changes(forecasts)
-        blocked = blocked or any(forecast.block is not None for forecast in forecasts)
+        held = held or needs_a_person(forecasts)
         if as_json:
-            documents.append(plan_json(spec, forecasts))
+            documents.append(plan_json(spec, forecasts, names=names))
         else:
-            click.echo(plan_text(spec, forecasts, full=full))
+            click.echo(plan_text(spec, forecasts, names=names, explain=explain))
     if as_json:
         click.echo(json.dumps({"clusters": documents, "changes": changes}, indent=2, ensure_ascii=False))
-    if blocked:
+    if held:
         return 1
     return CHANGES if changes and detailed_exitcode else 0

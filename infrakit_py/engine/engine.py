@@ -64,6 +64,7 @@ class _State:
     fresh_after: int = 0
     attempt: int = 0
     blind: bool = False
+    at_deadline: bool = False
     status: GroupStatus = GroupStatus(Phase.WORKING)
     best: tuple[int, ...] | None = None
     best_at: float = 0.0
@@ -177,7 +178,7 @@ class Engine:
             lambda: self._reconciler.tick(
                 state.group,
                 after_turn=max(state.acted_turn, woken_before),
-                max_age_seconds=self._poll_seconds / 2,
+                max_age_seconds=0.0 if state.at_deadline else self._poll_seconds / 2,
                 waits_for=waits_for,
                 decided=partial(self._tell_news, state),
             )
@@ -225,6 +226,7 @@ class Engine:
     ) -> None:
         plan = tick.plan
         state.acted_turn = tick.acted_turn
+        state.at_deadline = False
         if state.blind:  # time in which nothing could be seen is no lack of progress
             state.blind, state.best_at = False, now
         if plan.actions:
@@ -244,6 +246,9 @@ class Engine:
         elif plan.stopped and not plan.actions and not plan.waits:
             hint = "change the file, or use infra rollout undo or infra rollout resume"
             self._finish(state, Phase.STOPPED, f"the rollout is stopped: {plan.progress.reason}", hint, plan)
+        elif _only_paused(plan):
+            hint = "infra rollout resume, or rollout.paused in the file"
+            self._finish(state, Phase.STOPPED, plan.waits[0].reason, hint, plan)
         elif hopeless:
             self._finish(state, Phase.BLOCKED, f"waits for {', '.join(hopeless)}, which did not converge", "", plan)
         else:
@@ -256,8 +261,7 @@ class Engine:
             self._reconciler.versions.completed(state.group)
             self._finish(state, Phase.CONVERGED, "", "", plan)
         else:
-            why = f"{back_from.state.value}: {back_from.reason}" if back_from.reason else back_from.state.value
-            text = f"rolled back from revision {back_from.version.revision} ({why})"
+            text = f"rolled back from revision {back_from.version.revision} ({back_from.why})"
             hint = "change the file, or use infra rollout resume to try the declared version again"
             self._finish(state, Phase.ROLLED_BACK, text, hint, plan)
 
@@ -267,8 +271,8 @@ class Engine:
         versions.began(state.group)
         goes_back = versions.has_way_back(state.group) and _rolls_back(state.group)
         versions.failed(state.group, reason)
-        kind = EventKind.ROLLBACK if goes_back else EventKind.STOPPED
-        self._tell(state, kind, f"{reason}; going back to the last good version" if goes_back else reason)
+        if goes_back:
+            self._tell(state, EventKind.ROLLBACK, f"{reason}; going back to the last good version")
         state.status = GroupStatus(Phase.WORKING, reason, plan=tick.plan)
         state.best, state.best_at = None, now
         state.due = now
@@ -305,7 +309,9 @@ class Engine:
             state.attempt = 0
             until = [wait.until for wait in plan.waits if wait.until is not None and wait.until > now]
             interval = state.group.spec.health.interval_seconds if state.group.spec is not None else inf
-            state.due = min([now + state.patience.next(), now + interval, *until])
+            soon = min(now + state.patience.next(), now + interval)
+            state.due = min([soon, *until])
+            state.at_deadline = state.due < soon  # nobody is condemned by what was seen before their time was up
 
     def _note_progress(self, state: _State, tick: Tick, now: float, *, held_back: bool) -> None:
         """Fewer outdated, more ready, fewer in all, an image published: any of these is progress.
@@ -368,6 +374,11 @@ _EVENTS: Final = {
     Phase.STOPPED: EventKind.STOPPED,
     Phase.FAILED: EventKind.FAILED,
 }
+
+
+def _only_paused(plan: GroupPlan) -> bool:
+    """Tell whether there is nothing to wait for but a person who lifts the pause."""
+    return plan.progress.phase is RolloutPhase.PAUSED and not plan.actions and len(plan.waits) == 1
 
 
 def _is_bad(phase: Phase) -> bool:

@@ -39,6 +39,13 @@ class VersionRecord:
     at: float
     reason: str = ""
 
+    @property
+    def why(self) -> str:
+        """Say what became of it, and why: `failed: ...`, `undone by a person`."""
+        if not self.reason or self.reason.startswith(self.state.value):
+            return self.reason or self.state.value
+        return f"{self.state.value}: {self.reason}"
+
 
 @dataclass(frozen=True, slots=True)
 class HistoryEntry:

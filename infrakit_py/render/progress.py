@@ -23,11 +23,23 @@ _COLOURS: Final = {
     EventKind.CONVERGED: "green",
     EventKind.DESTROYED: "yellow",
     EventKind.RETRY: "yellow",
+    EventKind.ROLLBACK: "yellow",
     EventKind.BLOCKED: "red",
+    EventKind.STOPPED: "red",
     EventKind.FAILED: "red",
+}
+_PHASES: Final = {
+    Phase.CONVERGED: "green",
+    Phase.FAILED: "red",
+    Phase.BLOCKED: "red",
+    Phase.STOPPED: "red",
+    Phase.ROLLED_BACK: "red",
 }
 _REFRESHES_A_SECOND: Final = 4
 _ROWS: Final = 40
+_WIDE_COLUMNS: Final = 80
+_NARROW_COLUMNS: Final = 50
+_REASON_CHARACTERS: Final = 100
 
 Statuses = Callable[[], Mapping[str, GroupStatus]]
 
@@ -110,11 +122,14 @@ class LiveProgress:
 
         table = Table.grid(padding=(0, 2))
         statuses = self._statuses()
+        width = self._console.width
         for name, status in list(statuses.items())[:_ROWS]:
-            state = left_to_do(status.plan) if status.plan is not None else ""
-            colour = {Phase.CONVERGED: "green", Phase.FAILED: "red", Phase.BLOCKED: "red"}.get(status.phase, "yellow")
-            phase = Text(status.phase.value, style=colour)
-            table.add_row(Text(name), phase, Text(state), Text(status.reason[:100]))
+            cells = [Text(name), Text(status.phase.value, style=_PHASES.get(status.phase, "yellow"))]
+            if width >= _NARROW_COLUMNS:
+                cells.append(Text(left_to_do(status.plan) if status.plan is not None else ""))
+            if width >= _WIDE_COLUMNS:
+                cells.append(Text(status.reason[:_REASON_CHARACTERS]))
+            table.add_row(*cells)
         if len(statuses) > _ROWS:
             table.add_row(f"… {len(statuses) - _ROWS} more groups")
         return table

@@ -1,98 +1,153 @@
 """What exists and how it is, as text and as JSON."""
 
-from collections.abc import Mapping
-from datetime import UTC, datetime
+from collections.abc import Sequence
 
 import click
 
 from infrakit_py.model import tags
-from infrakit_py.model.plan import Assessed, Condition, GroupPlan, Version
+from infrakit_py.model.plan import Assessed, Condition, RolloutPhase, Version
 from infrakit_py.model.spec import ClusterSpec, Json
+from infrakit_py.render.standing import (
+    ROLLED_BACK,
+    Standing,
+    at_json,
+    phase_line,
+    rollout_json,
+    tally_json,
+    until,
+    version_words,
+    waits_json,
+)
 from infrakit_py.render.tables import age, table
+from infrakit_py.render.words import ImageNames, counted
 
 
-def status_text(spec: ClusterSpec, plans: Mapping[str, GroupPlan], now: float) -> str:
+def status_text(spec: ClusterSpec, standings: Sequence[Standing], names: ImageNames, now: float) -> str:
     """Write a cluster's groups and machines."""
     lines = [click.style(f"Cluster {spec.name}", bold=True) + f" ({spec.source})"]
-    for name, plan in plans.items():
-        lines += [
-            "",
-            f"Group {click.style(name, bold=True)}: {plan.ready} of {plan.bounds.count} ready, {_word(plan)}",
-        ]
-        lines += [f"  {wait.reason}" for wait in plan.waits]
+    for standing in standings:
+        plan = standing.plan
+        name = click.style(standing.name, bold=True)
+        lines += ["", f"Group {name}: {plan.ready} of {plan.bounds.count} ready, {_word(standing)}"]
+        lines += [f"  {line}" for line in _rollout(standing, names)]
+        lines += [f"  {names.in_text(wait.reason)}{until(wait.until, now)}" for wait in plan.waits]
+        lines += [f"  {names.in_text(note)}" for note in plan.notes]
         if plan.block is not None:
-            lines += [f"  {plan.block.reason}", *([f"  hint: {plan.block.hint}"] if plan.block.hint else [])]
+            lines.append(f"  {names.in_text(plan.block.reason)}")
+            lines += [f"  hint: {plan.block.hint}"] if plan.block.hint else []
         if plan.members:
-            header = ("MACHINE", "CONDITION", "VERSION", "IMAGE", "ADDRESS", "PROVIDER", "AGE", "ID", "")
-            lines.append(table(header, [_row(a, now) for a in sorted(plan.members, key=_place)], indent="  "))
+            header = ("MACHINE", "CONDITION", "VERSION", "IMAGE", "ADDRESS", "PROVIDER", "AGE", "HEALTHY", "ID", "")
+            rows = [_row(a, names, now) for a in sorted(plan.members, key=place)]
+            lines.append(table(header, rows, indent="  "))
     return "\n".join(lines)
 
 
-def status_json(spec: ClusterSpec, plans: Mapping[str, GroupPlan]) -> dict[str, Json]:
+def status_json(spec: ClusterSpec, standings: Sequence[Standing], names: ImageNames) -> dict[str, Json]:
     """Return a cluster's groups and machines for programs."""
     return {
         "cluster": spec.name,
         "file": spec.source,
-        "converged": all(plan.converged for plan in plans.values()),
-        "groups": [
-            {
-                "group": name,
-                "converged": plan.converged,
-                "wanted": plan.bounds.count,
-                "ready": plan.ready,
-                "outdated": plan.outdated,
-                "waits": [{"reason": wait.reason, "until": wait.until} for wait in plan.waits],
-                "block": plan.block.reason if plan.block is not None else None,
-                "machines": [_machine_json(a) for a in sorted(plan.members, key=_place)],
-            }
-            for name, plan in plans.items()
-        ],
+        "converged": all(standing.plan.converged and not standing.target.back_from for standing in standings),
+        "groups": [_group_json(standing, names) for standing in standings],
     }
 
 
-def _word(plan: GroupPlan) -> str:
+def _group_json(standing: Standing, names: ImageNames) -> dict[str, Json]:
+    plan = standing.plan
+    return {
+        "group": standing.name,
+        "converged": plan.converged and not standing.target.back_from,
+        "wanted": plan.bounds.count,
+        **tally_json(plan),
+        **rollout_json(standing, names),
+        "waits": waits_json(plan, names),
+        "notes": [names.in_text(note) for note in plan.notes],
+        "block": names.in_text(plan.block.reason) if plan.block is not None else None,
+        "machines": [_machine_json(a, names) for a in sorted(plan.members, key=place)],
+    }
+
+
+def _word(standing: Standing) -> str:
+    plan = standing.plan
     if plan.block is not None:
         return click.style("blocked", fg="red")
+    if standing.phase == ROLLED_BACK:
+        return click.style(ROLLED_BACK, fg="red")
+    if plan.stopped:
+        return click.style("stopped", fg="red")
     if plan.converged:
         return click.style("converged", fg="green")
-    return click.style(f"{len(plan.actions)} actions due" if plan.actions else "waiting", fg="yellow")
+    due = f"{counted(len(plan.actions), 'action')} due" if plan.actions else "waiting"
+    return click.style(due, fg="yellow")
 
 
-def _place(assessed: Assessed) -> tuple[int, str]:
+def _rollout(standing: Standing, names: ImageNames) -> list[str]:
+    """Say where the rollout stands, where there is anything to say."""
+    plan, target = standing.plan, standing.target
+    lines = []
+    if target.back_from is not None:
+        left = f"revision {target.back_from.version.revision} is {names.in_text(standing.why)}"
+        lines.append(f"{standing.phase} to {version_words(target.group.version)}, because {left}")
+    elif plan.block is None and standing.phase != RolloutPhase.COMPLETE:
+        reason = f": {names.in_text(plan.progress.reason)}" if plan.stopped else ""
+        lines.append(f"rollout {phase_line(standing)}{reason}")
+    return lines
+
+
+def place(assessed: Assessed) -> tuple[int, str]:
+    """Order machines as people count them."""
     slot = assessed.member.slot
     return (int(slot), "") if slot.isdecimal() else (0, slot)
 
 
-def _row(assessed: Assessed, now: float) -> tuple[str, ...]:
-    instance = assessed.member.instance
+def _row(assessed: Assessed, names: ImageNames, now: float) -> tuple[str, ...]:
+    member, instance = assessed.member, assessed.member.instance
     colour = {Condition.READY: "green", Condition.UNHEALTHY: "red", Condition.DEAD: "red"}.get(assessed.condition)
     condition = assessed.condition.value
+    since = member.health.since
     return (
-        assessed.member.name,
+        member.name,
         click.style(condition, fg=colour) if colour else condition,
         assessed.version.value,
-        instance.tags.get(tags.IMAGE, "")[:12],
+        names.of(instance.tags.get(tags.IMAGE, "")) or "-",
         ",".join(instance.addresses) or "-",
-        assessed.member.provider,
+        member.provider,
         age(now - instance.launched_at),
+        age(now - since) if since is not None else "-",
         instance.id,
-        assessed.reason if assessed.version is Version.OUTDATED or assessed.condition is not Condition.READY else "",
+        "; ".join(_remarks(assessed, names)),
     )
 
 
-def _machine_json(assessed: Assessed) -> dict[str, Json]:
-    instance = assessed.member.instance
+def _remarks(assessed: Assessed, names: ImageNames) -> list[str]:
+    member = assessed.member
+    remarks = ["protected"] if member.protected else []
+    if member.failures:
+        remarks.append(f"{member.failures} before it failed")
+    tells = assessed.version is not Version.CURRENT or assessed.condition is not Condition.READY
+    if tells and assessed.reason:
+        remarks.append(names.in_text(assessed.reason))
+    return remarks
+
+
+def _machine_json(assessed: Assessed, names: ImageNames) -> dict[str, Json]:
+    member, instance = assessed.member, assessed.member.instance
+    since = member.health.since
     return {
-        "machine": assessed.member.name,
+        "machine": member.name,
         "instance": instance.id,
-        "provider": assessed.member.provider,
+        "provider": member.provider,
         "condition": assessed.condition.value,
         "version": assessed.version.value,
-        "reason": assessed.reason,
+        "reason": names.in_text(assessed.reason),
         "state": instance.state.value,
+        "image": names.of(instance.tags.get(tags.IMAGE, "")) or None,
         "addresses": list(instance.addresses),
         "zone": instance.zone,
-        "launched_at": datetime.fromtimestamp(instance.launched_at, UTC).isoformat(timespec="seconds"),
+        "launched_at": at_json(instance.launched_at),
+        "healthy_since": at_json(since) if since is not None else None,
+        "protected": member.protected,
+        "failures": member.failures,
         "tags": dict(instance.tags),
         "facts": dict(instance.facts),
         "detail": instance.detail,

@@ -162,6 +162,13 @@ def db(*names: str, image: str = "a1", **changes: Any) -> dict[str, Any]:
     }
 
 
+def failing(**rollout: Any) -> dict[str, Any]:
+    """Return the cluster that `converged` has, but for an image a2 of `web` that never gets well."""
+    new = web(image="a2", rollout=rollout)
+    sick = {**new, "health": {**new["health"], "grace": "500ms"}}
+    return cluster(web=sick, db=db(), provider={"sick_images": ["a2"]})
+
+
 def eventually(claim: Callable[[], bool], what: str, seconds: float = 20.0) -> None:
     """Wait until a claim about another process holds."""
     deadline = time.monotonic() + seconds

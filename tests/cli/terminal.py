@@ -74,10 +74,10 @@ class Terminal:
 
 
 @contextmanager
-def terminal(shell: Shell, *arguments: str) -> Iterator[Terminal]:
-    """Run a command in a terminal of 160 columns; Ctrl-C typed into it interrupts the command."""
+def terminal(shell: Shell, *arguments: str, columns: int = 160) -> Iterator[Terminal]:
+    """Run a command in a terminal; Ctrl-C typed into it interrupts the command."""
     ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 160, 0, 0))
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
     process = subprocess.Popen(
         [*_SIGNALS, "setsid", "--ctty", "--wait", sys.executable, "-X", "faulthandler", *INFRA[1:], *arguments],
         cwd=shell.work,

@@ -7,7 +7,7 @@ import pytest
 from infrakit_providers.simulated.buckets import Call
 from infrakit_providers.simulated.faults import Fault
 from tests.cli.conftest import CONVERGED
-from tests.cli.shell import Shell, cluster, db, web
+from tests.cli.shell import Shell, cluster, db, failing, web
 
 
 def test_an_empty_world_becomes_what_is_declared(shell: Shell) -> None:
@@ -110,12 +110,40 @@ def test_a_reply_that_is_lost_is_no_failure(shell: Shell) -> None:
 
 def test_trap_13_after_a_rollout_that_failed_the_old_file_brings_the_old_image_back(converged: Shell) -> None:
     before = converged.ids()
-    broken: dict[str, Any] = {"provider": {"sick_images": ["a2"]}}
-    rolling = web(image="a2", rollout={"progress_deadline": "1s"})
-    converged.write(cluster(web={**rolling, "health": {**rolling["health"], "grace": "500ms"}}, db=db(), **broken))
+    converged.write(failing())
     result = converged.infra("apply", "--auto-approve")
     assert result.code == 1
-    assert "no progress for 1s" in result.err
+    assert "shop: stopped" in result.err
+    assert "web: the rollout is stopped: 1 new machine failed (limit 1): web-3 " in result.err
+    assert "hint: change the file, or use infra rollout undo or infra rollout resume" in result.err
+    assert set(before) < set(converged.ids()), "the machine that failed is kept, to be looked at"
     converged.write(CONVERGED)
     assert converged.infra("apply", "--auto-approve").code == 0
     assert converged.ids() == before
+
+
+def test_a_stopped_rollout_is_not_gone_on_with_and_needs_no_approval_to_say_so(converged: Shell) -> None:
+    converged.write(failing())
+    assert converged.infra("apply", "--auto-approve").code == 1
+    before = converged.ids()
+    for options in ((), ("--auto-approve",)):
+        result = converged.infra("apply", *options)
+        assert result.code == 1
+        assert "web: the rollout is stopped: 1 new machine failed" in result.err
+    assert converged.ids() == before
+
+
+def test_a_rollout_that_fails_goes_back_where_that_is_declared_and_says_so(converged: Shell) -> None:
+    before = converged.ids()
+    converged.write(failing(on_failure="rollback"))
+    result = converged.infra("apply", "--auto-approve")
+    assert result.code == 1
+    assert "shop: rolled back" in result.err
+    assert "web: rolled back from revision 2 (failed: 1 new machine failed (limit 1): web-3 " in result.err
+    assert "infra rollout resume" in result.err
+    assert converged.ids() == before
+    again = converged.infra("apply")
+    assert again.code == 1
+    assert "web: stays at a1 (" in again.err
+    end = converged.infra("apply", "--json").json_lines[-1]
+    assert end["groups"]["web"]["phase"] == "rolled back"

@@ -7,9 +7,12 @@ import sys
 import pytest
 
 from infrakit_py import __version__
-from tests.cli.shell import INFRA, Shell
+from tests.cli.shell import INFRA, Shell, cluster, db, web
 
-COMMANDS = ["apply", "completion", "destroy", "plan", "plugins", "schema", "status", "validate", "version"]
+COMMANDS = {
+    *("apply", "completion", "destroy", "plan", "plugins", "protect", "replace", "rollout", "schema", "status"),
+    *("unprotect", "validate", "version"),
+}
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["-h"], ["apply", "--help"], ["destroy", "-h"]], ids=" ".join)
@@ -22,7 +25,9 @@ def test_help_explains_and_succeeds(arguments: list[str], shell: Shell) -> None:
 
 def test_help_lists_every_command_and_every_exit_code(shell: Shell) -> None:
     out = shell.infra("--help").out
-    assert [line.split()[0] for line in out.partition("Commands:\n")[2].splitlines()] == COMMANDS
+    listed = [line.split()[0] for line in out.partition("Commands:\n")[2].splitlines()]
+    assert listed == sorted(listed)
+    assert set(listed) >= COMMANDS
     assert all(code in out for code in ("0 done", "1 failed", "2 changes", "64 wrong usage", "130 interrupted"))
 
 
@@ -87,7 +92,46 @@ def test_completion_scripts_are_printed(name: str, shell: Shell) -> None:
     assert "_INFRA_COMPLETE" in result.out
 
 
-def test_completion_completes_commands(shell: Shell) -> None:
-    asked = {"_INFRA_COMPLETE": "bash_complete", "COMP_WORDS": "infra pl", "COMP_CWORD": "1"}
+def complete(shell: Shell, words: str) -> list[str]:
+    """Return what bash would offer for the last word."""
+    asked = {"_INFRA_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(len(words.split(" ")) - 1)}
     result = shell.infra(environment=asked)
-    assert [line.split(",")[1] for line in result.out.splitlines()] == ["plan", "plugins"]
+    assert result.err == ""
+    return [line.split(",")[1] for line in result.out.splitlines() if line]
+
+
+def test_completion_completes_commands(shell: Shell) -> None:
+    assert complete(shell, "infra pl") == ["plan", "plugins"]
+    assert complete(shell, "infra rollout re") == ["resume"]
+
+
+def test_completion_completes_the_groups_of_the_file_that_is_given_or_there(shell: Shell) -> None:
+    shell.write(cluster(web=web(), worker=web(), db=db()))
+    shell.write(cluster("other", api=web()), file="other.yml")
+    assert complete(shell, "infra plan -g w") == ["web", "worker"]
+    assert complete(shell, "infra plan other.yml --group ") == ["api"]
+    assert complete(shell, "infra apply -f other.yml -g a") == ["api"]
+    assert complete(shell, "infra status . -g ") == ["web", "worker", "db", "api"]
+    assert complete(shell, "infra protect other.yml -g ") == ["api"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        None,
+        b"",
+        b"\xff\xfe",
+        b"groups: [web",
+        b"- web",
+        b"groups: {web: {}, 7: {}, [a]: {}}",
+        b"[" * 5000,
+        b"a: !x y",
+    ],
+    ids=["none", "empty", "no text", "half written", "a list", "odd keys", "too deep", "a tag"],
+)
+def test_completion_never_fails_nor_says_anything_of_a_file_that_it_cannot_read(
+    content: bytes | None, shell: Shell
+) -> None:
+    if content is not None:
+        (shell.work / "cluster.yml").write_bytes(content)
+    assert set(complete(shell, "infra plan -g ")) <= {"web"}

@@ -23,6 +23,7 @@ def test_everything_goes_and_is_listed_first(converged: Shell) -> None:
     assert [line for line in listed if line.startswith("    - delete ")] == [
         f"    - delete   data disk db-{number} on sim  its data is lost" for number in (1, 2, 3)
     ]
+    assert listed[-1] == "shop: destroyed"
     assert converged.machines() == []
     assert disks(converged) == []
 
@@ -38,7 +39,9 @@ def test_data_disks_are_kept_where_that_is_asked_for(converged: Shell) -> None:
 
 
 def test_only_the_named_group_goes(converged: Shell) -> None:
-    assert converged.infra("destroy", "--auto-approve", "--group", "web").code == 0
+    result = converged.infra("destroy", "--auto-approve", "--group", "web")
+    assert result.code == 0
+    assert result.out.splitlines()[-1] == "shop: destroyed web"
     assert converged.names() == ["db-1", "db-2", "db-3"]
     assert disks(converged) == ["db-1", "db-2", "db-3"]
 

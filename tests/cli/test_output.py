@@ -56,7 +56,7 @@ def test_destroying_tells_a_json_object_a_line(converged: Shell) -> None:
     lines = converged.infra("destroy", "--auto-approve", "--json").json_lines
     told = {(line["event"], line["text"]) for line in lines if "event" in line}
     assert {("destroyed", "web-0"), ("swept", "data disk db-1")} <= told
-    assert lines[-1]["end"] == "converged"
+    assert lines[-1]["end"] == "destroyed"
 
 
 @pytest.mark.parametrize("command", ["validate", "plan", "apply", "status", "destroy"])

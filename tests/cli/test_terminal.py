@@ -37,6 +37,17 @@ def test_yes_goes_on_and_shows_live_what_happens(shell: Shell) -> None:
     assert shell.names() == ["web-0", "web-1", "web-2"]
 
 
+@pytest.mark.parametrize(("columns", "shows"), [(79, True), (45, False)])
+def test_a_narrow_terminal_shows_fewer_columns_on_one_line_a_group(columns: int, shows: bool, shell: Shell) -> None:
+    shell.write(cluster(web=web(), provider={"boot_time": "1s"}))
+    with terminal(shell, "apply", "--auto-approve", columns=columns) as shown:
+        shown.expect("web  working")
+        assert shown.end() == 0
+    rows = [line for line in shown.shown.splitlines() if "web  working" in line]
+    assert any("0 of 3 current and ready" in row for row in rows) == shows
+    assert not any("starting" in row for row in rows)
+
+
 def test_destroying_asks_too(converged: Shell) -> None:
     before = converged.ids()
     with terminal(converged, "destroy") as shown:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -23,9 +24,11 @@ from tests.hosts import PrivateLibvirtd
 from tests.images import BuiltImage
 
 APPLY_SECONDS: Final = 240.0
+CONTROLLER_SECONDS: Final = 90.0
 HTTP_SECONDS: Final = 5.0
 POLL_SECONDS: Final = 0.1
 _TIMESTAMP: Final = re.compile(r"\d\d:\d\d:\d\d ")
+_IMAGE: Final = re.compile(r'key="infrakit.image" value="(\w+)"|key=\'infrakit.image\' value=\'(\w+)\'')
 
 
 @dataclass(frozen=True)
@@ -102,6 +105,20 @@ class Operator:
                 return True
             return False
 
+    @contextmanager
+    def controller(self) -> Iterator["Controller"]:
+        """Let a controller run, and kill it if it still does at the end."""
+        output = self.directory / "controller.out"
+        with output.open("w") as file:
+            command = self.command("controller")
+            process = self.host.popen(command, env=self.environment, stdout=file, stderr=subprocess.STDOUT)
+        controller = Controller(process, output)
+        try:
+            yield controller
+        finally:
+            controller.kill()
+            print(controller.said)
+
     def machines(self, group: str = "web") -> list[dict[str, Any]]:
         document = json.loads(self.infra("status", "--json"))
         (cluster,) = document["clusters"]
@@ -122,6 +139,35 @@ _DEFAULTS: Final[Mapping[str, object]] = {
 }
 
 
+@dataclass(frozen=True)
+class Controller:
+    """A controller at work."""
+
+    process: "subprocess.Popen[str]"
+    output: Path
+
+    @property
+    def said(self) -> str:
+        return self.output.read_text()
+
+    def says(self, text: str, times: int = 1) -> None:
+        """Wait until it has said something so many times."""
+        deadline = time.monotonic() + CONTROLLER_SECONDS
+        while self.said.count(text) < times:
+            assert self.process.poll() is None, f"it has ended:\n{self.said}"
+            assert time.monotonic() < deadline, f"waited in vain for {text!r}:\n{self.said}"
+            time.sleep(0.05)
+
+    def stop(self) -> int:
+        """Tell it to end, and return its exit code."""
+        self.process.terminate()
+        return self.process.wait(30.0)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+
 class Hypervisor:
     """The private libvirtd, looked at and meddled with by other means than the product."""
 
@@ -134,6 +180,18 @@ class Hypervisor:
 
     def domains(self) -> list[str]:
         return sorted(domain.name() for domain in self._connection.listAllDomains())
+
+    def images(self) -> dict[str, str]:
+        """Return the identity of the image that each domain was made from, by the domain's id."""
+        found: dict[str, str] = {}
+        for domain in self._connection.listAllDomains():
+            try:
+                match = _IMAGE.search(domain.XMLDesc())
+            except libvirt.libvirtError:  # it has just gone
+                continue
+            if match is not None:
+                found[domain.UUIDString()] = match[1] or match[2]
+        return found
 
     def volumes(self) -> list[str]:
         pool = self._connection.storagePoolLookupByName("default")
@@ -154,6 +212,7 @@ class Sightings:
 
     counts: list[int] = field(default_factory=list)
     versions: set[str] = field(default_factory=set)
+    by_version: list[Counter[str]] = field(default_factory=list)
 
 
 @contextmanager
@@ -167,13 +226,34 @@ def polled(host: PrivateLibvirtd, hypervisor: Hypervisor) -> Iterator[Sightings]
                 pages = list(pool.map(_page, hypervisor.addresses()))
                 answers = [page for page in pages if page is not None]
                 seen.counts.append(len(answers))
-                seen.versions |= {page["version"] for page in answers}
+                seen.by_version.append(Counter(page["version"] for page in answers))
+                seen.versions |= seen.by_version[-1].keys()
                 over.wait(POLL_SECONDS)
 
     thread = Thread(target=partial(host.call_inside, poll), daemon=True)
     thread.start()
     try:
         yield seen
+    finally:
+        over.set()
+        thread.join(30.0)
+
+
+@contextmanager
+def watched(hypervisor: Hypervisor) -> "Iterator[list[dict[str, str]]]":
+    """Look at all domains and what they were made from, again and again, as long as the context is open."""
+    looks: list[dict[str, str]] = []
+    over = Event()
+
+    def look() -> None:
+        while not over.is_set():
+            looks.append(hypervisor.images())
+            over.wait(POLL_SECONDS)
+
+    thread = Thread(target=look, daemon=True)
+    thread.start()
+    try:
+        yield looks
     finally:
         over.set()
         thread.join(30.0)

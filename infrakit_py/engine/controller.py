@@ -1,0 +1,162 @@
+"""The loop around the step function that `infra controller` runs: for ever, or until something else is wanted.
+
+One thread keeps one cluster. It knows no files and no plugins: it is told a spec, and how to open it.
+"""
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import partial
+from math import inf
+from random import Random
+from threading import Event as Flag
+from typing import Final, TypeAlias
+
+from infrakit_py.clock import Clock
+from infrakit_py.engine.engine import Engine, GroupStatus
+from infrakit_py.engine.events import Event, EventKind, Listener
+from infrakit_py.engine.execute import attempt
+from infrakit_py.engine.retry import back_off_seconds
+from infrakit_py.engine.runner import Runner
+from infrakit_py.errors import InfrakitError
+from infrakit_py.model.spec import ClusterSpec
+
+_LOOK_SECONDS: Final = 0.5
+"""How soon a stop or another spec is noticed."""
+_ALL_GROUPS: Final = "-"
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A cluster opened to be kept as declared.
+
+    `shows_more` asks whether it would show more if it were opened anew: a provider that could not be opened, or a
+    group that nobody declares and that was not seen.
+    """
+
+    engine: Engine
+    runner: Runner
+    shows_more: Callable[[], bool]
+
+
+Opener: TypeAlias = Callable[[ClusterSpec], AbstractContextManager[Opened]]
+
+
+class Keeper:
+    """Keeps one cluster as its spec declares. `run` is a thread's whole life; the rest is called from others."""
+
+    def __init__(self, spec: ClusterSpec, opener: Opener, clock: Clock, listener: Listener, chance: Random) -> None:
+        self._spec = spec
+        self._opener = opener
+        self._clock = clock
+        self._listener = listener
+        self._chance = chance
+        self._stop = Flag()
+        self._engine: Engine | None = None
+
+    @property
+    def spec(self) -> ClusterSpec:
+        return self._spec
+
+    def change(self, spec: ClusterSpec) -> None:
+        """Keep the cluster as another spec declares. Calls that run end first."""
+        self._spec = spec
+        self._interrupt()
+
+    def stop(self) -> None:
+        """Begin nothing more. `run` returns when the calls that run have ended."""
+        self._stop.set()
+        self._interrupt()
+
+    def statuses(self) -> Mapping[str, GroupStatus]:
+        """Return where each group stands; nothing while the cluster is being opened."""
+        engine = self._engine
+        return engine.statuses() if engine is not None else {}
+
+    def run(self) -> None:
+        """Open the cluster and keep it, anew for each spec, and again after a while where it cannot be opened."""
+        survey = _Survey(self._clock, self._chance)
+        failures = 0
+        while not self._stop.is_set():
+            spec = self._spec
+            failure = attempt(partial(self._keep, spec, survey))
+            if isinstance(failure, InfrakitError):
+                failures += 1
+                seconds = back_off_seconds(self._chance, failures, None)
+                self._tell(f"{failure}; trying again" + (f" ({failure.hint})" if failure.hint else ""))
+                self._rest(seconds, spec)
+            else:
+                failures = 0
+
+    def _keep(self, spec: ClusterSpec, survey: "_Survey") -> None:
+        with self._opener(spec) as opened:
+            self._engine = opened.engine
+            try:
+                survey.begin(opened)
+                keep(opened.engine, self._clock, over=lambda: self._is_over(spec) or survey.found())
+            finally:
+                self._engine = None
+
+    def _is_over(self, spec: ClusterSpec) -> bool:
+        return self._stop.is_set() or self._spec is not spec
+
+    def _rest(self, seconds: float, spec: ClusterSpec) -> None:
+        until = self._clock.now() + seconds
+        while self._clock.now() < until and not self._is_over(spec):
+            self._clock.sleep(_LOOK_SECONDS)
+
+    def _interrupt(self) -> None:
+        engine = self._engine
+        if engine is not None:
+            engine.interrupt()
+
+    def _tell(self, text: str) -> None:
+        attempt(partial(self._listener, Event(self._clock.now(), EventKind.RETRY, _ALL_GROUPS, text)))
+
+
+def keep(engine: Engine, clock: Clock, *, over: Callable[[], bool]) -> None:
+    """Step until `over`, which is asked a few times a second; then wait only for the calls already begun."""
+    try:
+        while not over():
+            next_due = engine.step()
+            engine.wait(min(next_due, clock.now() + _LOOK_SECONDS))
+    finally:
+        engine.interrupt()
+        while not engine.idle:
+            engine.wait(clock.now() + 1.0)
+
+
+class _Survey:
+    """Looks whether a cluster would show more if it were opened anew: beside the work, and ever more seldom.
+
+    It outlives the openings, so that a provider that opens and fails by turns does not have them follow each other
+    without a pause.
+    """
+
+    def __init__(self, clock: Clock, chance: Random) -> None:
+        self._clock = clock
+        self._chance = chance
+        self._attempt = 0
+        self._due = inf
+        self._found = False
+        self._opened: Opened | None = None
+
+    def begin(self, opened: Opened) -> None:
+        self._opened = opened
+        self._found = False
+        self._plan()
+
+    def found(self) -> bool:
+        """Tell whether more was found, and begin to look if it is time."""
+        if self._opened is not None and self._clock.now() >= self._due:
+            self._due = inf
+            self._opened.runner.start(partial(self._look, self._opened))
+        return self._found
+
+    def _look(self, opened: Opened) -> None:
+        self._found = attempt(opened.shows_more) is True
+        self._plan()
+
+    def _plan(self) -> None:
+        self._attempt += 1
+        self._due = self._clock.now() + back_off_seconds(self._chance, self._attempt, None)
