@@ -234,7 +234,7 @@ class Engine:
         self._note_progress(state, tick, now, held_back=bool(waits_for))
         if plan.block is not None:
             self._finish(state, Phase.BLOCKED, plan.block.reason, plan.block.hint, plan)
-        elif plan.failure and tick.target.back_from is None and not state.group.desired.stopped:
+        elif plan.failure and tick.target.back_from is None and not tick.target.group.desired.stopped:
             self._fail_version(state, tick, plan.failure, now)
         elif woken and not plan.actions:
             # Something changed after the listing that this plan is from.

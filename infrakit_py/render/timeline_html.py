@@ -1,14 +1,13 @@
 """The course of a rehearsal as one page that needs nothing else: the picture, and all events in a table."""
 
 from collections.abc import Iterator, Sequence
-from html import escape
 from typing import Final
 
 import click
 
 from infrakit_py.render.timeline import Timeline, assumptions, beginning, ending, machines_line
 from infrakit_py.render.timeline_entries import full_entries
-from infrakit_py.render.timeline_svg import STYLE, picture
+from infrakit_py.render.timeline_svg import STYLE, picture, safe
 
 _STYLE: Final = """
 :root { color-scheme: light dark }
@@ -34,31 +33,31 @@ def page(timelines: Sequence[Timeline]) -> str:
     body = "\n".join(line for timeline in timelines for line in _cluster(timeline))
     return (
         f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8"/>\n'
-        f'<meta name="viewport" content="width=device-width, initial-scale=1"/>\n<title>{escape(title)}</title>\n'
-        f"<style>{_STYLE}{STYLE}</style>\n</head>\n<body>\n<h1>{escape(title)}</h1>\n<figure>\n{drawn}</figure>\n"
+        f'<meta name="viewport" content="width=device-width, initial-scale=1"/>\n<title>{safe(title)}</title>\n'
+        f"<style>{_STYLE}{STYLE}</style>\n</head>\n<body>\n<h1>{safe(title)}</h1>\n<figure>\n{drawn}</figure>\n"
         f"{body}\n</body>\n</html>\n"
     )
 
 
 def _cluster(timeline: Timeline) -> Iterator[str]:
     spec = timeline.spec
-    yield f"<h2>Cluster {escape(spec.name)}</h2>"
-    yield f"<p>{escape(spec.source)}, {escape(beginning(timeline))}, seed {timeline.seed}.</p>"
+    yield f"<h2>Cluster {safe(spec.name)}</h2>"
+    yield f"<p>{safe(spec.source)}, {safe(beginning(timeline))}, seed {timeline.seed}.</p>"
     yield "<ul>"
     for word, text in assumptions(timeline):
-        yield f"<li>{escape(word)}: {escape(text)}</li>"
+        yield f"<li>{safe(word)}: {safe(text)}</li>"
     yield "</ul>"
-    yield f"<p><strong>{escape(click.unstyle(ending(timeline)))}</strong></p>"
+    yield f"<p><strong>{safe(click.unstyle(ending(timeline)))}</strong></p>"
     yield "<ul>"
     for course in timeline.rehearsal.groups.values():
         status = course.status
         why = f": {timeline.names.in_text(status.reason)}" if status.reason else ""
         numbers = click.unstyle(machines_line(course, fine=timeline.is_short))
-        yield f"<li>{escape(course.group)}: {escape(status.phase.value + why)}; {escape(numbers)}</li>"
+        yield f"<li>{safe(course.group)}: {safe(status.phase.value + why)}; {safe(numbers)}</li>"
     yield "</ul>"
     yield '<table>\n<thead><tr><th scope="col">At</th><th scope="col">Group</th><th scope="col">Event</th>'
     yield '<th scope="col">What</th></tr></thead>\n<tbody>'
     for entry in full_entries(timeline.rehearsal, timeline.names):
         cells = (entry.label, entry.group, entry.kind, entry.text)
-        yield "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>"
+        yield "<tr>" + "".join(f"<td>{safe(cell)}</td>" for cell in cells) + "</tr>"
     yield "</tbody>\n</table>"

@@ -99,8 +99,8 @@ def picture(timelines: Sequence[Timeline]) -> str:
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" class="tl" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" '
         f'height="{height}" role="img" aria-labelledby="tl-title tl-desc">',
-        f'<title id="tl-title">{_safe(title)}</title>',
-        f'<desc id="tl-desc">{_safe(" ".join(_description(timeline) for timeline in timelines))}</desc>',
+        f'<title id="tl-title">{safe(title)}</title>',
+        f'<desc id="tl-desc">{safe(" ".join(_description(timeline) for timeline in timelines))}</desc>',
         f"<style>{STYLE}</style>",
         '<defs><pattern id="tl-hatching" width="7" height="7" patternUnits="userSpaceOnUse" '
         'patternTransform="rotate(45)"><line class="tl-hatch" x1="0" y1="0" x2="0" y2="7"/></pattern></defs>',
@@ -153,10 +153,10 @@ def _panel(timeline: Timeline, course: GroupCourse, top: float) -> Iterator[str]
     bounds, seconds = course.bounds, max(timeline.rehearsal.seconds, 0.1)
     highest = max([1, bounds.count + bounds.surge, *(_shown(s.counts) for s in course.samples)])
     scale = _Scale(seconds, highest, top + _TOP)
-    yield f"<g><title>{_safe(f'Group {course.group}: {course.status.phase.value}')}</title>"
+    yield f"<g><title>{safe(f'Group {course.group}: {course.status.phase.value}')}</title>"
     good = "tl-good" if course.status.phase is Phase.CONVERGED else "tl-bad"
-    word = f'<tspan class="{good}" dx="10">{_safe(course.status.phase.value)}</tspan>'
-    name = f'<tspan class="tl-ink tl-group">Group {_safe(course.group)}</tspan>'
+    word = f'<tspan class="{good}" dx="10">{safe(course.status.phase.value)}</tspan>'
+    name = f'<tspan class="tl-ink tl-group">Group {safe(course.group)}</tspan>'
     yield f'<text x="{_LEFT}" y="{_number(top + 20)}">{name}{word}</text>'
     yield _text(
         WIDTH - 16, top + 20, click.unstyle(machines_line(course, fine=timeline.is_short)), "tl-dim", anchor="end"
@@ -225,7 +225,7 @@ def _marks(timeline: Timeline, course: GroupCourse, scale: _Scale) -> Iterator[s
         look = _looks(moment)
         x = scale.x(moment.at_seconds)
         told = f"{instant(moment.at_seconds, exact=True)} {word}: {timeline.names.in_text(moment.text)}"
-        yield f"<g><title>{_safe(told)}</title>"
+        yield f"<g><title>{safe(told)}</title>"
         yield _line(x, scale.top - 8, x, scale.y(0), look.line)
         if look.row != _MARK_ROW:
             yield f'<path class="{look.text}" d="M{_number(x - 5)} {_number(scale.top - 16)}h10l-5 8z"/>'
@@ -288,12 +288,10 @@ def _rectangle(x: float, y: float, width: float, height: float, style: str, fill
 
 def _text(x: float, y: float, text: str, style: str, *, anchor: str = "start", turned: bool = False) -> str:
     turn = f' transform="rotate(-90 {_number(x)} {_number(y)})"' if turned else ""
-    return (
-        f'<text class="{style}" x="{_number(x)}" y="{_number(y)}" text-anchor="{anchor}"{turn}>{_safe(text)}</text>'
-    )
+    return f'<text class="{style}" x="{_number(x)}" y="{_number(y)}" text-anchor="{anchor}"{turn}>{safe(text)}</text>'
 
 
-def _safe(text: str) -> str:
+def safe(text: str) -> str:
     """Escape a text, and leave out what no XML document may hold."""
     return escape("".join(c for c in text if c.isprintable() or c in "\t\n"))
 

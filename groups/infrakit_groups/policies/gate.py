@@ -65,7 +65,9 @@ def gate(roster: Roster, bounds: Bounds, now: float) -> Gate:
     def at(phase: RolloutPhase, reason: str = "", until: float | None = None) -> Progress:
         return Progress(phase, step, steps, len(evidence), limit, reason, until)
 
-    if desired.stopped and not _is_complete(roster):
+    if _is_complete(roster):
+        return Gate(True, False, worn_held, inf, (), COMPLETE)
+    if desired.stopped:
         return Gate(True, True, worn_held, 0, evidence, at(RolloutPhase.STOPPED, desired.stopped))
     if len(evidence) >= limit:
         failure = _failure(evidence, limit)
@@ -79,12 +81,11 @@ def gate(roster: Roster, bounds: Bounds, now: float) -> Gate:
         return Gate(True, True, worn_held, 0, evidence, progress, waits=(Wait(reason, closed_until),))
     cap = inf if step >= desired.count else step
     phase = RolloutPhase.ROLLING_BACK if desired.rolling_back else RolloutPhase.ROLLING
-    if _is_complete(roster):
-        return Gate(True, False, worn_held, inf, evidence, COMPLETE)
     progress = at(phase)
     waits: tuple[Wait, ...] = ()
-    if roster.count(CURRENT, (Condition.READY,)) >= step > roster.baked and not desired.rolling_back:
-        due = [a.until for a in roster.of(CURRENT, (Condition.READY,)) if not a.baked]
+    ready = roster.count((Version.CURRENT, Version.EXPIRED), (Condition.READY,))
+    if ready >= step > roster.baked and not desired.rolling_back:
+        due = [a.until for a in roster.of((Version.CURRENT, Version.EXPIRED), (Condition.READY,)) if not a.baked]
         until = min(due, default=now)
         reason = f"{step} of {desired.count} bake for {format_duration(desired.rollout.bake_seconds)}"
         progress = at(RolloutPhase.BAKING, reason, until)

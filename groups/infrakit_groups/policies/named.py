@@ -62,6 +62,7 @@ class _Named:
         self.healing: Healing = heal(roster, failed, now)
         resting = (*self.healing.waiting_sick, *self.healing.waiting_dead)
         self.resting = {id(a) for a in resting}
+        self.missing: list[Wait] = []
         self.waits: list[Wait] = [*gate_.waits, *self.healing.waits]
 
     def plan(self) -> GroupPlan:
@@ -71,7 +72,10 @@ class _Named:
         actions: list[Action] = [*drained, *arriving]
         dismissed: set[str] = set()
         to_go = self._to_go()
+        if self.missing:  # a name that nobody may fill yet: only what serves nobody may go, and make room for it
+            to_go = [a for a in to_go if a.condition in (Condition.DEAD, Condition.UNHEALTHY)]
         victim = None if actions or waits else self._next_victim(to_go)
+        waits += self.missing
         if victim:
             unwanted = any(victim is a for a in self.unwanted)
             reason = victim.reason or ("no longer declared" if unwanted else "unhealthy")
@@ -123,7 +127,7 @@ class _Named:
                 reason = f"{reason}; the rollout may not fill it yet: the last version"
                 actions.append(create(roster, name, name, reason, previous=True))
             else:
-                waits.append(Wait(f"{name} is missing, and the rollout may not make more yet"))
+                self.missing.append(Wait(f"{name} is missing, and the rollout may not make more yet"))
         waits += [
             Wait(f"{c.slot} may still be coming up") for c in roster.in_flight if c.logical_id not in self.logical_ids
         ]

@@ -191,8 +191,12 @@ class _Sized:
         old_kept = self.old_well + len(coming.previous)
         gaps = self.wanted - max(self.target, self.good + len(coming.current)) - old_kept - resting
         gaps = max(0, min(gaps, room - new)) if self.gate.rolling and desired.previous is not None else 0
-        again = [c for c in coming.current if not c.accepted][: max(0, self.target - self.good)]
-        again_previous = [c for c in coming.previous if not c.accepted][: max(0, self.wanted - self.good)]
+        # What was never answered may not exist: all that is repeated has to fit in beside what is there for certain.
+        fits = room + sum(not c.accepted for c in roster.in_flight)
+        again = [c for c in coming.current if not c.accepted][: max(0, min(self.target - self.good, fits))]
+        missing_old = self.wanted - max(self.target, self.good + len(coming.current)) - self.old_well
+        fits = max(0, min(missing_old, fits - len(again)))
+        again_previous = [c for c in coming.previous if not c.accepted][:fits]
 
         slots = roster.free_slots()
         actions: list[Action] = [resume(desired, c) for c in again]

@@ -158,7 +158,7 @@ class Roster:
 
     @property
     def baked(self) -> int:
-        """How many current members have been ready for long enough."""
+        """How many members of the wanted version have been ready for long enough."""
         return self._baked
 
     def count(
@@ -260,7 +260,7 @@ class Roster:
         zone = member.instance.zone
         if assessed.condition in _RUNNING:
             self.zones[zone] += 1
-        if assessed.version is Version.CURRENT and assessed.baked:
+        if assessed.version is not Version.OUTDATED and assessed.baked:
             self._baked += 1
         if not is_of_kind(self.desired, member) and assessed.condition is not Condition.LEAVING:
             self._strangers[key] = assessed
@@ -287,7 +287,7 @@ class Roster:
             self._lowest_slot = min(self._lowest_slot, int(member.slot))
         if assessed.condition in _RUNNING:
             self.zones[member.instance.zone] -= 1
-        if assessed.version is Version.CURRENT and assessed.baked:
+        if assessed.version is not Version.OUTDATED and assessed.baked:
             self._baked -= 1
         self._strangers.pop(key, None)
         self._retags.pop(key, None)
