@@ -18,7 +18,7 @@ _COMMANDS: Final = {
     "replace": ("infrakit_py.cli.marking:replace", "Mark machines for replacement."),
     "rollout": ("infrakit_py.cli.rollout:rollout", "Show how rollouts stand; pause, resume or undo them."),
     "schema": ("infrakit_py.cli.schema:schema", "Print the JSON Schema of cluster files, for editors."),
-    "simulate": ("infrakit_py.cli.simulate:simulate", "Rehearse a change in virtual time, with faults, as a timeline."),
+    "simulate": ("infrakit_py.cli.simulate:simulate", "Rehearse a change in virtual time, with faults."),
     "status": ("infrakit_py.cli.status:status", "Show the machines that exist and how they are."),
     "unprotect": ("infrakit_py.cli.marking:unprotect", "Lift the protection of machines."),
     "validate": ("infrakit_py.cli.validate:validate", "Check cluster files and report every mistake."),

@@ -292,7 +292,7 @@ class Engine:
         elif now - state.best_at >= deadline:
             text = f"no progress for {format_duration(deadline)}: {reason or 'nothing changes'}"
             rolling = plan.progress.phase is RolloutPhase.ROLLING and tick.target.back_from is None
-            if rolling and tick.target.group.desired.unproven:
+            if rolling and (tick.target.group.desired.unproven or plan.outdated):
                 self._fail_version(state, tick, text, now)
             else:
                 self._finish(state, Phase.FAILED, text, "rollout.progress_deadline says how long to wait", plan)

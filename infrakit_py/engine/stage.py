@@ -89,8 +89,8 @@ def scene(cluster: Cluster, plans: Mapping[str, GroupPlan], images: Sequence[Ima
     for spec in (group.spec for group in cluster.groups.values() if group.spec is not None):
         zones[spec.provider][canonical(spec.machine)] = cluster.providers[spec.provider].zones(spec.machine)
     published: dict[str, list[Image]] = {}
-    for name, provider in cluster.providers.items():
-        there = provider.published(images)
+    for name in sorted({group.desired.provider for group in cluster.groups.values() if group.desired.provider}):
+        there = cluster.providers[name].published(images)
         published[name] = [image for image in images if image.identity in there]
     known = {name: Known(one.pace, one.limits, zones[name]) for name, one in cluster.providers.items()}
     return Scene(at, machines, ill, published, known)

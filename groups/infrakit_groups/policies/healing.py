@@ -52,7 +52,8 @@ def failures_after(desired: Desired, member: Member, now: float) -> int:
     proven = member.health.ever_healthy and now >= member.instance.launched_at + max(
         _PROVEN_SECONDS, desired.grace_seconds
     )
-    return 0 if proven else member.failures + 1
+    forgiven = member.instance.launched_at < desired.forgiven_before
+    return 0 if proven or forgiven else member.failures + 1
 
 
 def heal(roster: Roster, failed: Iterable[Assessed], now: float) -> Healing:

@@ -89,8 +89,7 @@ class _Sized:
         self.roster, self.desired, self.bounds, self.gate, self.now = roster, roster.desired, bounds, gate_, now
         self.old_well = roster.count(_OUTDATED, _WELL, OPEN)
         self.old_sick = roster.count(_OUTDATED, (Condition.UNHEALTHY,), OPEN)
-        # Once all old ones are gone, failed new ones are no longer kept to be looked at, but healed.
-        self.evidence = len(gate_.evidence) if gate_.held or self.old_well + self.old_sick else 0
+        self.evidence = len(gate_.evidence) if gate_.evidence and not self._may_heal_evidence() else 0
         evidence = {id(a) for a in gate_.evidence} if self.evidence else set()
         failed = [
             a
@@ -146,6 +145,20 @@ class _Sized:
             failure=self.gate.failure,
             notes=self._notes(),
         )
+
+    def _may_heal_evidence(self) -> bool:
+        """Tell whether failed new machines need no longer be kept to be looked at: all others that may be there are.
+
+        They are fewer than would stop the rollout, and it could not go on without their successors.
+        """
+        roster = self.roster
+        if self.gate.held:
+            return False
+        if not self.old_well + self.old_sick:
+            return True
+        on_their_way = roster.count(CURRENT, (Condition.STARTING, Condition.UNKNOWN)) + len(roster.in_flight)
+        allowed = min(float(self.bounds.count), self.gate.cap) - len(self.gate.evidence)
+        return not on_their_way and roster.count(CURRENT, (Condition.READY,)) >= allowed
 
     def _coming(self) -> _Coming:
         previous = self.desired.previous.fingerprint if self.desired.previous is not None else None
