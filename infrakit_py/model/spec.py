@@ -188,9 +188,9 @@ class HealingSpec:
 
     A first failure is followed by a successor at once, the `n`th in a row by one no earlier than `back_off_seconds` *
     2^(n-2) after the launch of the failed machine, at most `max_back_off_seconds`. The circuit breaker: nobody is
-    replaced for bad health while more than `max_unhealthy` of the group (and at least three) are; after `max_failed_launches` failed
-    ones in a row a slot is tried once in `retry_seconds`; and where at least `max_alike` failed machines
-    share a zone, image or host that others do not fail in, they are left alone.
+    replaced for bad health while more than `max_unhealthy` of the group (and at least three) are; after
+    `max_failed_launches` failed ones in a row a slot is tried once in `retry_seconds`; and where at least `max_alike`
+    failed machines share a zone, image or host that others do not fail in, they are left alone.
     """
 
     back_off_seconds: float = 10.0
