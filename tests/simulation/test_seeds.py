@@ -13,14 +13,13 @@ SEEDS = 300
 CHUNK = 30
 SAMPLE = range(1000, 1006)
 FOUND_A_BUG = {
-    4: "recreate with steps waited for itself",
-    26: "blue_green had no room for a third version",
-    30: "rebalancing made and destroyed machines for ever",
-    33: "a group that waits for others used up the budget",
-    58: "--allow-mass-destroy was not heeded on the way back",
-    95: "machines of unknown health were destroyed below the floor after a restart",
-    164: "the same with one machine too many",
-    287: "a broken group that waits for others used up the budget",
+    155: "machines of unknown health were destroyed below the floor after a restart",
+    999: "a dead named machine and a missing name waited for each other",
+    1492: "an expired machine held its own step for ever",
+    1575: "what was never answered was asked for again beyond surge",
+    2862: "a failed machine below the limit held its step for ever",
+    4222: "a failed machine below the limit kept blue_green from switching",
+    5422: "what was never answered was asked for again beyond the room of a smaller group",
 }
 
 
