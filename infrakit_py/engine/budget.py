@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from threading import Lock
 
-from infrakit_py.model.plan import Assessed, Condition, Destroy, Drain, GroupPlan
+from infrakit_py.model.plan import Assessed, Cause, Condition, Destroy, Drain, GroupPlan
 from infrakit_py.model.quantities import Amount
 
 
@@ -39,6 +39,10 @@ class Budget:
             return None
         return max(0, self._limit - sum(lacks for name, lacks in self._lacking.items() if name != group))
 
+    def taken(self, group: str) -> int:
+        """Return how many machines of a group are missing by our own act, as far as this process knows."""
+        return self._taken.get(group, 0)
+
     def _note(self, group: str, plan: GroupPlan) -> None:
         by_id = {(a.member.provider, a.member.id): a for a in plan.members}
         leaving = [
@@ -55,7 +59,10 @@ class Budget:
         """Note a group that waits for others: what it never had is nobody's to miss, or both would wait for ever."""
         lacks = max(0, plan.bounds.count - plan.ready)
         broken = plan.tally.members - plan.ready
-        self._lacking[group] = min(lacks, max(broken, self._taken.get(group, 0)))
+        if any(isinstance(action, Destroy | Drain) and action.cause is Cause.HEAL for action in plan.actions):
+            self._taken[group] = lacks
+        self._taken[group] = min(lacks, self._taken.get(group, 0))
+        self._lacking[group] = min(lacks, max(broken, self._taken[group]))
 
 
 def _serves(assessed: Assessed) -> bool:

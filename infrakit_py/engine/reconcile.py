@@ -57,7 +57,9 @@ class Reconciler:
         plan = self._decide(target, observation, waits=bool(waits_for))
         if waits_for and plan.actions:
             plan = replace(
-                plan, actions=_healing(plan), waits=(*plan.waits, Wait(f"waits for {', '.join(waits_for)}"))
+                plan,
+                actions=_healing(plan, self.budget.taken(group.name)),
+                waits=(*plan.waits, Wait(f"waits for {', '.join(waits_for)}")),
             )
         decided(plan, observation)
         if not plan.actions or plan.block is not None:
@@ -83,13 +85,14 @@ def _rolls(plan: GroupPlan) -> bool:
     return acts and plan.progress.phase is not RolloutPhase.STOPPED
 
 
-def _healing(plan: GroupPlan) -> tuple[Action, ...]:
-    """Return the part of a plan that only heals: a group that waits for others is not left broken meanwhile."""
-    healing = [
-        action
-        for action in plan.actions
-        if (isinstance(action, Create) and action.heals)
-        or (isinstance(action, Destroy | Drain) and action.cause is Cause.HEAL)
-    ]
-    publishes = [action for action in plan.actions if isinstance(action, Publish)]
-    return (*publishes, *healing) if any(isinstance(action, Create) for action in healing) else tuple(healing)
+def _healing(plan: GroupPlan, taken: int) -> tuple[Action, ...]:
+    """Return the part of a plan that only heals: a group that waits for others is not left broken meanwhile.
+
+    `taken` machines are missing because we took them; their places are filled, too.
+    """
+    creates = [action for action in plan.actions if isinstance(action, Create)]
+    healing: list[Action] = [action for action in creates if action.heals]
+    healing += [action for action in creates if not action.heals][: max(0, taken - len(healing))]
+    publishes = [action for action in plan.actions if isinstance(action, Publish)] if healing else []
+    leaving = [a for a in plan.actions if isinstance(a, Destroy | Drain) and a.cause is Cause.HEAL]
+    return (*publishes, *healing, *leaving)

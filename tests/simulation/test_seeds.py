@@ -20,6 +20,8 @@ FOUND_A_BUG = {
     2862: "a failed machine below the limit held its step for ever",
     4222: "a failed machine below the limit kept blue_green from switching",
     5422: "what was never answered was asked for again beyond the room of a smaller group",
+    7280: "a machine that a waiting group healed was not counted in the cluster's budget",
+    7469: "a waiting group could not fill a place that it had emptied itself",
 }
 
 
