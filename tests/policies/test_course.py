@@ -86,3 +86,18 @@ def _snapshot(there: dict[int, Member]) -> Snapshot:
     world.members = {m.id: m for _, m in sorted(there.items())}
     incarnations = {str(slot): 1 for slot in range(10)}
     return Snapshot(tuple(there.values()), (), incarnations, frozenset())
+
+
+@settings(max_examples=200, deadline=None)
+@given(data=st.data())
+def test_what_is_plain_and_what_is_not_are_counted_alike(data: st.DataObject) -> None:
+    """Most members are taken in a short cut. A rule that changes nothing takes it from all."""
+    tagged = data.draw(st.lists(st.booleans(), max_size=8))
+    there = {slot: member(slot, user_tags={"a": "b"} if odd else None) for slot, odd in enumerate(tagged)}
+    short = desired(count=8, allow=True)
+    long = replace(short, max_age_seconds=1e9)
+    assert (
+        rolling.decide(short, _snapshot(there), 1000.0).tally == rolling.decide(long, _snapshot(there), 1000.0).tally
+    )
+    of_both = [rolling.follow(wish, _snapshot(there), 1000.0) for wish in (short, long)]
+    assert of_both[0].baked == of_both[1].baked == len(there)

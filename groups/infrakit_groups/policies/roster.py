@@ -5,10 +5,11 @@ itself may have changed: a grace that ended, a bake that is over.
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator
 from heapq import heapify, heappop, heappush
 from itertools import count
 from math import inf
+from operator import itemgetter
 from typing import Final, TypeAlias
 
 from infrakit_groups.policies.classify import RUNS, assess, is_of_kind
@@ -38,7 +39,6 @@ EVERY: Final = tuple(Version)
 OPEN: Final = (False,)
 EITHER: Final = (False, True)
 _RUNNING: Final = frozenset(RUNS)
-_SPECIAL: Final = frozenset({DRAINING, PROTECTED, REPLACE, USER_TAGS})
 _TRIED_SECONDS: Final = 3600.0
 _UNEVEN: Final = 2
 _ALL: Final = tuple(Condition)
@@ -58,7 +58,7 @@ class Roster:
         self._known_zones = snapshot.zones
         self._members: dict[Key, Assessed] = {}
         self._classes: dict[Class, dict[Key, Assessed]] = {}
-        self._present: list[tuple[Class, dict[Key, Assessed]]] | None = None
+        self._present: list[tuple[Class, dict[Key, Assessed]]] = []
         self._queues: dict[tuple[VictimOrder, Class], dict[str, list[Entry]]] = {}
         self._due: list[tuple[float, int, Key]] = []
         self._serial = count()
@@ -91,26 +91,29 @@ class Roster:
             return
         fingerprint, provider, named = desired.fingerprint, desired.provider, desired.logical_ids is not None
         ready = self._classes.setdefault((Version.CURRENT, Condition.READY, False), {})
-        everyone, slots, zones, baked = self._members, self._slots, self.zones, 0
+        healthy, running, current, well = Verdict.HEALTHY, InstanceState.RUNNING, Version.CURRENT, Condition.READY
+        slots: list[str] = []
+        zones: list[str] = []
         for member in members:
             instance = member.instance
             held = instance.tags
             if (
-                member.health.verdict is Verdict.HEALTHY
-                and instance.state is InstanceState.RUNNING
+                member.health.verdict is healthy
+                and instance.state is running
                 and held.get(CONFIG_HASH) == fingerprint
                 and member.provider == provider
                 and (LOGICAL_ID in held) is named
-                and held.keys().isdisjoint(_SPECIAL)
+                and not (DRAINING in held or PROTECTED in held or REPLACE in held or USER_TAGS in held)
             ):
-                key = (provider, instance.id)
-                ready[key] = everyone[key] = Assessed(member, Version.CURRENT, Condition.READY, "", True)
-                slots[held.get(SLOT, "")] += 1
-                zones[instance.zone] += 1
-                baked += 1
+                ready[provider, instance.id] = Assessed(member, current, well, "", True)
+                slots.append(held.get(SLOT, ""))
+                zones.append(instance.zone)
             else:
                 yield member
-        self._baked += baked
+        self._members.update(ready)
+        self._slots.update(slots)
+        self.zones.update(zones)
+        self._baked += len(slots)
 
     def member(self, provider: str, instance_id: InstanceId) -> Member | None:
         known = self._members.get((provider, instance_id))
@@ -126,8 +129,12 @@ class Roster:
         self._add(assess(self.desired, member, self._now, crowded=key == self._crowded))
 
     def drop(self, provider: str, instance_id: InstanceId) -> None:
-        if (provider, instance_id) in self._members:
-            self._remove((provider, instance_id))
+        key = (provider, instance_id)
+        if key in self._members:
+            slot = self._members[key].member.slot
+            self._remove(key)
+            if slot.isdecimal():
+                self._lowest_slot = min(self._lowest_slot, int(slot))
 
     def expect(self, in_flight: tuple[InFlight, ...]) -> None:
         self.in_flight = in_flight
@@ -165,16 +172,18 @@ class Roster:
         self, versions: Collection[Version], conditions: Collection[Condition], protected: Collection[bool] = EITHER
     ) -> int:
         total = 0
-        for class_ in self._chosen(versions, conditions, protected):
-            total += len(class_)
+        for (version, condition, held), members in self._present or self._sort():
+            if version in versions and condition in conditions and held in protected:
+                total += len(members)
         return total
 
     def of(
         self, versions: Collection[Version], conditions: Collection[Condition], protected: Collection[bool] = EITHER
     ) -> Iterator[Assessed]:
         """Yield members in no promised but always the same order."""
-        for class_ in self._chosen(versions, conditions, protected):
-            yield from class_.values()
+        for (version, condition, held), members in self._present or self._sort():
+            if version in versions and condition in conditions and held in protected:
+                yield from members.values()
 
     def victims(
         self, version: Version, conditions: Iterable[Condition], order: VictimOrder, limit: int
@@ -234,16 +243,10 @@ class Roster:
             failed=self.count(EVERY, _FAILED),
         )
 
-    def _chosen(
-        self, versions: Collection[Version], conditions: Collection[Condition], protected: Collection[bool]
-    ) -> Iterator[Mapping[Key, Assessed]]:
-        if self._present is None:
-            self._present = sorted(
-                ((class_, members) for class_, members in self._classes.items() if members), key=_canonical
-            )
-        for (version, condition, held), members in self._present:
-            if version in versions and condition in conditions and held in protected:
-                yield members
+    def _sort(self) -> list[tuple[Class, dict[Key, Assessed]]]:
+        """Put the classes that have members in the one order in which all rosters have them."""
+        self._present = sorted(((class_, held) for class_, held in self._classes.items() if held), key=itemgetter(0))
+        return self._present
 
     def _add(self, assessed: Assessed) -> None:
         member = assessed.member
@@ -254,7 +257,7 @@ class Roster:
         class_ = (assessed.version, assessed.condition, member.protected)
         members = self._classes.setdefault(class_, {})
         if not members:
-            self._present = None
+            self._present = []
         members[key] = assessed
         self._slots[member.slot] += 1
         zone = member.instance.zone
@@ -281,10 +284,8 @@ class Roster:
         members = self._classes[assessed.version, assessed.condition, member.protected]
         del members[key]
         if not members:
-            self._present = None
+            self._present = []
         self._slots[member.slot] -= 1
-        if member.slot.isdecimal():
-            self._lowest_slot = min(self._lowest_slot, int(member.slot))
         if assessed.condition in _RUNNING:
             self.zones[member.instance.zone] -= 1
         if assessed.version is not Version.OUTDATED and assessed.baked:
@@ -353,10 +354,6 @@ class Roster:
             if assessed.member.instance.zone == fullest and not assessed.member.protected:
                 return assessed.member.provider, assessed.member.id
         return None
-
-
-def _canonical(entry: tuple[Class, object]) -> Class:
-    return entry[0]
 
 
 def _age(order: VictimOrder, assessed: Assessed) -> Age:
