@@ -65,6 +65,8 @@ class ProviderError(InfrakitError):
     """A provider refused or failed. Vendor codes that nobody has classified end here: never repeated blindly."""
 
     retryable: ClassVar[bool] = False
+    refused: ClassVar[bool] = False
+    """Whether a creation that ended in it certainly did not happen, although it may be tried again."""
 
 
 class Transient(ProviderError):
@@ -76,11 +78,14 @@ class Transient(ProviderError):
 class Throttled(Transient):
     """Over the provider's rate of calls."""
 
+    refused = True
+
 
 class NoCapacity(ProviderError):
     """The provider has no such machine to give, in this zone and now. Worth a later try, not an immediate one."""
 
     retryable = True
+    refused = True
 
 
 class QuotaExceeded(ProviderError):
@@ -103,6 +108,7 @@ class ImageMissing(ProviderError):
     """The image is not (or no longer) published at the provider; the next tick publishes it again."""
 
     retryable = True
+    refused = True
 
 
 class NotOurs(ProviderError):

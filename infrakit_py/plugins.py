@@ -74,9 +74,6 @@ class InstalledPlugins:
     def flavor_names(self) -> tuple[str, ...]:
         return tuple(self._found[PluginKind.FLAVOR])
 
-    def policy_names(self) -> tuple[str, ...]:
-        return tuple(self._found[PluginKind.POLICY])
-
     def listing(self) -> tuple[InstalledPlugin, ...]:
         """Import every plugin and describe it; one that cannot be used is listed with the reason."""
         return tuple(

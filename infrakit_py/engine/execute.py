@@ -142,7 +142,7 @@ class Executor:
                 accepted.append(replace(intent, instance_id=outcome.instance_id))
             elif isinstance(outcome.error, TokenSpent):
                 accepted.append(replace(intent, gone=True))
-            elif not outcome.error.retryable:
+            elif outcome.error.refused or not outcome.error.retryable:
                 refused.append(intent)
         self.store.record(accepted)
         self.store.forget(refused)

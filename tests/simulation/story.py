@@ -32,9 +32,6 @@ BAD_IMAGE: Final = "b1"
 GOOD_IMAGES: Final = ("a1", "a2", "a3")
 NAMES: Final = ("web", "db", "jobs")
 
-# What is left out until it is mended.
-REBALANCE: Final = True
-
 
 class Act(StrEnum):
     """People's acts first, then faults."""
@@ -164,7 +161,7 @@ def draw_groups(chance: Random, *, has_budget: bool) -> tuple[GroupSpec, ...]:
                 healing=HealingSpec(retry_seconds=600.0),
                 scale_down=chance.choice(list(VictimOrder)),
                 max_age_seconds=chance.uniform(600.0, 1800.0) if chance.random() < 0.15 else None,
-                rebalance=chance.random() < 0.2 and REBALANCE,
+                rebalance=chance.random() < 0.2,
                 depends_on=depends,
             )
         )

@@ -22,6 +22,7 @@ FOUND_A_BUG = {
     5422: "what was never answered was asked for again beyond the room of a smaller group",
     7280: "a machine that a waiting group healed was not counted in the cluster's budget",
     7469: "a waiting group could not fill a place that it had emptied itself",
+    7941: "a waiting group could not replace broken machines of an old version",
 }
 
 

@@ -125,7 +125,7 @@ class _Named:
                 actions.append(create(roster, name, name, reason, heals=bool(roster.incarnations.get(name))))
             elif desired.previous is not None:
                 reason = f"{reason}; the rollout may not fill it yet: the last version"
-                actions.append(create(roster, name, name, reason, previous=True))
+                actions.append(create(roster, name, name, reason, previous=True, heals=True))
             else:
                 self.missing.append(Wait(f"{name} is missing, and the rollout may not make more yet"))
         waits += [
@@ -170,7 +170,7 @@ class _Named:
     def _cause(self, victim: Assessed, *, unwanted: bool) -> Cause:
         if unwanted:
             return Cause.SCALE_DOWN
-        return Cause.REPLACE if victim.version is not Version.CURRENT else Cause.HEAL
+        return Cause.HEAL if victim.condition in (Condition.DEAD, Condition.UNHEALTHY) else Cause.REPLACE
 
     def _notes(self) -> tuple[str, ...]:
         stale = (Version.OUTDATED, Version.EXPIRED)

@@ -53,6 +53,7 @@ from infrakit_py.model.spec import Strategy, VictimOrder
 
 _OUTDATED = (Version.OUTDATED,)
 _EXPIRED = (Version.EXPIRED,)
+_GAP = "a gap that the rollout may not fill yet: the last version"
 _WELL = (Condition.UNKNOWN, Condition.STARTING, Condition.READY)
 """Conditions of running machines that are not known to be ill, the least useful first."""
 
@@ -215,12 +216,7 @@ class _Sized:
         actions: list[Action] = [resume(desired, c) for c in again]
         actions += [resume(desired, c, previous=True) for c in again_previous]
         actions += self._create_new([str(slot) for slot in islice(slots, new)])
-        actions += [
-            create(
-                roster, str(slot), None, "a gap that the rollout may not fill yet: the last version", previous=True
-            )
-            for slot in islice(slots, gaps)
-        ]
+        actions += [create(roster, str(slot), None, _GAP, previous=True, heals=True) for slot in islice(slots, gaps)]
         self.waits += [
             Wait(f"{desired.group}-{c.slot} was asked for and is not listed yet")
             for c in roster.in_flight
@@ -233,6 +229,7 @@ class _Sized:
         if not slots:
             return []
         to_heal = [*self.healing.dead, *self.healing.sick]
+        failed_old = self.old_sick + self.roster.count(_OUTDATED, (Condition.DEAD,), OPEN)
         old = self.roster.victims(
             Version.OUTDATED, (Condition.UNHEALTHY, *_WELL), self.desired.rollout.order, len(slots)
         )
@@ -253,7 +250,7 @@ class _Sized:
             else:
                 outdated = old[min(number - len(to_heal) - short, len(old) - 1)]
                 reason = f"to replace {outdated.member.name} ({outdated.reason or 'unhealthy'})"
-            heals = number < len(to_heal)
+            heals = number < len(to_heal) + failed_old
             actions.append(create(self.roster, slot, None, reason, failures=failures, heals=heals))
         return actions
 
@@ -288,7 +285,7 @@ class _Sized:
         excess = self.old_well + self.old_sick - self._old_to_keep()
         quota = self.old_sick if not self.gate.restrained or desired.previous is not None else excess
         sick = self._outdated((Condition.UNHEALTHY,), min(quota, standing - floor))
-        gone = dismiss_all(sick, "unhealthy", Cause.REPLACE)
+        gone = dismiss_all(sick, "unhealthy", Cause.HEAL)
         needed = self.good + len(self.coming.current) < self.wanted
         dismiss_all((*self.healing.sick, *(() if needed else self.healing.waiting_sick)), "unhealthy", Cause.HEAL)
         outdated = self._outdated(_WELL, min(excess - gone, standing - floor))
