@@ -13,11 +13,7 @@ from infrakit_py.cli import options
 @options.files
 @options.groups
 @options.as_json
-@click.option(
-    "--allow-mass-destroy",
-    is_flag=True,
-    help="Go on where a group would lose more than half, change its kind, or has left the file.",
-)
+@options.allow_mass_destroy
 @options.changing
 @options.debug
 def apply(

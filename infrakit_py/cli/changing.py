@@ -1,22 +1,19 @@
 """What apply and destroy share: asking first, showing progress, stopping at a safe point, saying what is left."""
 
 import json
-import os
-import signal
 import sys
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from threading import Event as Flag
-from types import FrameType
 
 import click
 
-from infrakit_py.app import Workbench
+from infrakit_py.app.workbench import Workbench
 from infrakit_py.cli.failure import INTERRUPTED
+from infrakit_py.cli.stopping import stopped_by_signals
 from infrakit_py.engine.cluster import Cluster
 from infrakit_py.engine.converge import End, Settlement
-from infrakit_py.engine.engine import Engine, GroupStatus, Phase
+from infrakit_py.engine.engine import GroupStatus, Phase
 from infrakit_py.engine.forecast import Forecast
 from infrakit_py.errors import UsageError
 from infrakit_py.render.plan import left_to_do
@@ -61,7 +58,12 @@ def carry_out(
     engine = bench.engine(lambda event: shown.tell(replace(event, text=names.in_text(event.text))), groups)
     shown.follow(engine.statuses)
     stop = Flag()
-    with _stopped_by_signals(engine, stop, shown):
+
+    def interrupt() -> None:
+        click.echo("stopping at the next safe point; again to stop at once", err=True)
+        engine.interrupt()
+
+    with stopped_by_signals(stop, shown, interrupt):
         return bench.converge(engine, timeout_seconds=timeout_seconds, stop=stop)
 
 
@@ -159,24 +161,3 @@ def _exit_code(settlement: Settlement) -> int:
             return INTERRUPTED
         case End.FAILED | End.TIMED_OUT:
             return FAILED
-
-
-@contextmanager
-def _stopped_by_signals(engine: Engine, stop: Flag, shown: Progress) -> Iterator[None]:
-    def on_signal(number: int, frame: FrameType | None) -> None:
-        del number, frame
-        if stop.is_set():
-            shown.__exit__(None, None, None)
-            os._exit(INTERRUPTED)
-        stop.set()
-        click.echo("stopping at the next safe point; again to stop at once", err=True)
-        engine.interrupt()
-
-    before: dict[int, Callable[[int, FrameType | None], object] | int | None] = {}
-    for number in (signal.SIGINT, signal.SIGTERM):
-        before[number] = signal.signal(number, on_signal)
-    try:
-        yield
-    finally:
-        for caught, handler in before.items():
-            signal.signal(caught, handler)

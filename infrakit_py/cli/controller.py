@@ -1,25 +1,24 @@
 """`infra controller`."""
 
 import json
-import os
-import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Event as Flag
 from threading import Thread
-from types import FrameType
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final
 
 import click
 
 from infrakit_py.cli import options
-from infrakit_py.cli.failure import INTERRUPTED, show
+from infrakit_py.cli.failure import show
+from infrakit_py.cli.following import Declaration, DeclaredFiles
+from infrakit_py.cli.stopping import stopped_by_signals
 from infrakit_py.errors import InfrakitError, SpecError, UsageError
-from infrakit_py.model.spec import ClusterSpec, Image, ImageForm
+from infrakit_py.model.spec import ClusterSpec
 
 if TYPE_CHECKING:
     from infrakit_py.app import App
@@ -31,20 +30,12 @@ if TYPE_CHECKING:
 
 _SLEEP_SECONDS: Final = 0.2
 _LOOK_SECONDS: Final = 1.0
-_REREAD_SECONDS: Final = 10.0
-"""How often files are read that did not change, for the sake of those that nobody here knows of: user data."""
-
-Declaration: TypeAlias = tuple[ClusterSpec, ...]
 
 
 @click.command()
 @options.files
 @options.as_json
-@click.option(
-    "--allow-mass-destroy",
-    is_flag=True,
-    help="Go on where a group would lose more than half, change its kind, or has left the file.",
-)
+@options.allow_mass_destroy
 @click.option(
     "--parallelism",
     type=click.IntRange(1, 256),
@@ -86,16 +77,16 @@ def controller(
 
         clusters = _Clusters(keeper, store, teller)
         shown.follow(clusters.statuses)
-        stack.enter_context(_stopped_by_signals(stop, shown))
+        stack.enter_context(stopped_by_signals(stop, shown))
         stack.callback(clusters.stop)
         clusters.begin(declaration)
-        _follow(app, _Files(paths, app, declaration), clusters, teller, stop)
+        _follow(app, DeclaredFiles(paths, app, declaration), clusters, teller, stop)
         teller.say("-", "stopping", "at the next safe point; a second signal stops at once")
     teller.say("-", "stopped", "run the controller again to go on from here")
     return 0
 
 
-def _follow(app: "App", files: "_Files", clusters: "_Clusters", teller: "_Teller", stop: Flag) -> None:
+def _follow(app: "App", files: DeclaredFiles, clusters: "_Clusters", teller: "_Teller", stop: Flag) -> None:
     """Take up what the files declare, until the stop."""
     look_at = app.clock.now() + _LOOK_SECONDS
     is_good = True
@@ -115,92 +106,6 @@ def _follow(app: "App", files: "_Files", clusters: "_Clusters", teller: "_Teller
                 clusters.become(declaration)
                 is_good = True
         look_at = app.clock.now() + _LOOK_SECONDS
-
-
-class _Files:
-    """The files as they were last read. What they say counts once it was read the same twice, from files at rest.
-
-    One that is caught half-written may well be a valid file that declares less.
-    """
-
-    def __init__(self, paths: Sequence[Path], app: "App", declaration: Declaration) -> None:
-        self._paths = paths
-        self._app = app
-        self._images = _Images()
-        self._declaration = declaration
-        self._told: Declaration | InfrakitError = declaration
-        self._seen: Declaration | InfrakitError = declaration
-        self._marks: Mapping[str, _Mark] = {}
-        self._reread_at = 0.0
-
-    def news(self) -> Declaration | InfrakitError | None:
-        """Return what the files declare, or what is wrong with them, if that has changed."""
-        now, marks = self._app.clock.now(), self._marks_now()
-        if marks == self._marks and now < self._reread_at:
-            return None
-        at_rest, self._marks = marks == self._marks, marks
-        found = self._read()
-        if not (at_rest and _same(found, self._seen)):
-            self._seen, self._reread_at = found, now
-            return None
-        self._reread_at = now + _REREAD_SECONDS
-        if _same(found, self._told):
-            return None
-        self._told = found
-        return found
-
-    def _read(self) -> Declaration | InfrakitError:
-        try:
-            self._declaration = self._app.load(self._paths, self._images)
-        except InfrakitError as exc:
-            return exc
-        return self._declaration
-
-    def _marks_now(self) -> Mapping[str, "_Mark"]:
-        from infrakit_py.loading.sources import find
-
-        images = [image for spec in self._declaration for image in spec.images.values()]
-        files = [*find(self._paths)[0], *(Path(file.path) for image in images for file in image.files.values())]
-        return {str(file): _mark(file) for file in files}
-
-
-class _Images:
-    """Reads an image's files again only when they are not what they were: they may be large."""
-
-    def __init__(self) -> None:
-        self._known: dict[object, tuple[Sequence[_Mark], Image]] = {}
-
-    def __call__(
-        self, name: str, form: ImageForm, paths: Mapping[str, Path], *, reference: str = "", disk_format: str = "raw"
-    ) -> Image:
-        from infrakit_py.images.identity import read_image
-
-        key = (form, tuple(paths.items()), reference, disk_format)
-        marks = [_mark(path) for path in paths.values()]
-        known = self._known.get(key)
-        if known is not None and known[0] == marks:
-            return replace(known[1], name=name)
-        image = read_image(name, form, paths, reference=reference, disk_format=disk_format)
-        self._known[key] = (marks, image)
-        return image
-
-
-_Mark: TypeAlias = tuple[int, ...]
-"""What tells cheaply whether a file is still what it was; empty where there is none."""
-
-
-def _mark(path: Path) -> _Mark:
-    try:
-        found = path.stat()
-    except (OSError, ValueError):  # ValueError: the name holds a NUL
-        return ()
-    return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
-
-
-def _same(one: Declaration | InfrakitError, other: Declaration | InfrakitError) -> bool:
-    if isinstance(one, InfrakitError) and isinstance(other, InfrakitError):
-        return (type(one), str(one)) == (type(other), str(other))
-    return one == other
 
 
 @dataclass(frozen=True, slots=True)
@@ -332,22 +237,3 @@ class _Teller:
                 click.echo(str(mistake), file=sys.stderr)
         count = f"{len(mistakes)} mistake{'s' * (len(mistakes) != 1)} in the files"
         self.say("-", "invalid", f"{count}; what they declared before is kept")
-
-
-@contextmanager
-def _stopped_by_signals(stop: Flag, shown: "Progress") -> Iterator[None]:
-    """Set `stop` at the first SIGTERM or SIGINT, and end the process at the second."""
-
-    def on_signal(number: int, frame: FrameType | None) -> None:
-        del number, frame
-        if stop.is_set():
-            shown.__exit__(None, None, None)
-            os._exit(INTERRUPTED)
-        stop.set()
-
-    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from infrakit_py.app import Workbench
+from infrakit_py.app.workbench import Workbench
 from infrakit_py.model.plan import GroupPlan
 from infrakit_py.model.revision import VersionRecord
 from infrakit_py.render.standing import Standing

@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Mapping, Sequence
 from functools import partial
 
-from infrakit_py.app import Workbench
+from infrakit_py.app.workbench import Workbench
 from infrakit_py.engine.retry import retrying
 from infrakit_py.errors import ProviderError, UsageError
 from infrakit_py.model import tags

@@ -71,6 +71,13 @@ groups = click.option(
 as_json = click.option("--json", "as_json", is_flag=True, help="Write JSON for programs.")
 
 
+allow_mass_destroy = click.option(
+    "--allow-mass-destroy",
+    is_flag=True,
+    help="Go on where a group would lose more than half, change its kind, or has left the file.",
+)
+
+
 def debug(command: F) -> F:
     """Take --debug: log why things are done or not, and show tracebacks."""
 

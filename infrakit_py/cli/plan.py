@@ -16,7 +16,7 @@ CHANGES = 2
 @options.as_json
 @click.option("--detailed-exitcode", is_flag=True, help="Exit with 2 where something would change.")
 @click.option("--explain", "--full", "explain", is_flag=True, help="Show every action of every wave.")
-@click.option("--allow-mass-destroy", is_flag=True, help="Plan as if losing most of a group were meant.")
+@options.allow_mass_destroy
 @options.debug
 def plan(
     positional: tuple[Path, ...],

@@ -97,7 +97,7 @@ class FaultType(click.ParamType["Fault"]):
 @click.option(
     "--boot-time", type=options.Duration(), help="How long machines take to boot, whatever the provider's pace."
 )
-@click.option("--allow-mass-destroy", is_flag=True, help="Go on where a group would lose more than half.")
+@options.allow_mass_destroy
 @options.debug
 def simulate(
     positional: tuple[Path, ...],

@@ -12,6 +12,7 @@ import pytest
 
 from tests.hosts import PrivateLibvirtd, missing_requirements
 from tests.images import BuiltImage, ImageError, build_image, missing_disk_tools
+from tests.real.operator import Hypervisor, Operator
 
 PYTHON_PACKAGES = {"libvirt": "libvirt-python", "pycdlib": "pycdlib"}
 
@@ -53,6 +54,25 @@ def images(real_machines_possible: None, tmp_path_factory: pytest.TempPathFactor
     except ImageError as exc:
         _leave_out(str(exc))
         raise
+
+
+@pytest.fixture
+def hypervisor(host: PrivateLibvirtd) -> Iterator[Hypervisor]:
+    opened = Hypervisor(host)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def operator(
+    host: PrivateLibvirtd, hypervisor: Hypervisor, images: dict[str, BuiltImage], tmp_path: Path
+) -> Iterator[Operator]:
+    someone = Operator(host, tmp_path, images)
+    someone.write()
+    yield someone
+    someone.infra("destroy", "--auto-approve")
+    assert hypervisor.domains() == []
+    assert hypervisor.volumes() == []
 
 
 def _leave_out(reasons: str) -> None:

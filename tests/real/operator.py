@@ -17,7 +17,6 @@ from pathlib import Path
 from threading import Event, Thread
 from typing import Any, Final
 
-import libvirt
 import yaml
 
 from tests.hosts import PrivateLibvirtd
@@ -172,7 +171,10 @@ class Hypervisor:
     """The private libvirtd, looked at and meddled with by other means than the product."""
 
     def __init__(self, host: PrivateLibvirtd) -> None:
+        import libvirt  # here, so that the tests that need no libvirt are found without it
+
         libvirt.registerErrorHandler(lambda *_: None, None)
+        self._error = libvirt.libvirtError
         self._connection = libvirt.open(host.uri)
 
     def close(self) -> None:
@@ -187,7 +189,7 @@ class Hypervisor:
         for domain in self._connection.listAllDomains():
             try:
                 match = _IMAGE.search(domain.XMLDesc())
-            except libvirt.libvirtError:  # it has just gone
+            except self._error:  # it has just gone
                 continue
             if match is not None:
                 found[domain.UUIDString()] = match[1] or match[2]

@@ -3,37 +3,14 @@
 import json
 import random
 import shutil
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from tests.hosts import PrivateLibvirtd
-from tests.images import BuiltImage
 from tests.real.operator import Hypervisor, Operator, polled, wait_for
 
 pytestmark = pytest.mark.real
 
 KILLS = 5
-
-
-@pytest.fixture
-def hypervisor(host: PrivateLibvirtd) -> Iterator[Hypervisor]:
-    opened = Hypervisor(host)
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-def operator(
-    host: PrivateLibvirtd, hypervisor: Hypervisor, images: dict[str, BuiltImage], tmp_path: Path
-) -> Iterator[Operator]:
-    someone = Operator(host, tmp_path, images)
-    someone.write()
-    yield someone
-    someone.infra("destroy", "--auto-approve")
-    assert hypervisor.domains() == []
-    assert hypervisor.volumes() == []
 
 
 def test_a_cluster_lives_through_its_life(operator: Operator, hypervisor: Hypervisor) -> None:

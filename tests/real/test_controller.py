@@ -1,15 +1,12 @@
 """The controller on real virtual machines: clusters stay as declared, and a broken version costs none that serves."""
 
 import json
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Final
 
 import pytest
 
 from tests.cli.shell import eventually
-from tests.hosts import PrivateLibvirtd
-from tests.images import BuiltImage
 from tests.real.operator import Controller, Hypervisor, Operator, polled, wait_for, watched
 
 pytestmark = pytest.mark.real
@@ -20,25 +17,6 @@ ROLLOUT: Final = {"steps": [1], "on_failure": "rollback"}
 def health(grace: str) -> Mapping[str, object]:
     check = {"port": 8080, "path": "/health"}
     return {"http": check, "interval": "500ms", "timeout": "3s", "grace": grace}
-
-
-@pytest.fixture
-def hypervisor(host: PrivateLibvirtd) -> Iterator[Hypervisor]:
-    opened = Hypervisor(host)
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-def operator(
-    host: PrivateLibvirtd, hypervisor: Hypervisor, images: dict[str, BuiltImage], tmp_path: Path
-) -> Iterator[Operator]:
-    someone = Operator(host, tmp_path, images)
-    yield someone
-    someone.write()
-    someone.infra("destroy", "--auto-approve")
-    assert hypervisor.domains() == []
-    assert hypervisor.volumes() == []
 
 
 def test_a_version_that_is_never_healthy_costs_one_machine_and_is_gone_back_from(

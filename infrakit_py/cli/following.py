@@ -1,0 +1,101 @@
+"""Files that are declared and may change: read again when they did, and believed once they are at rest."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from infrakit_py.errors import InfrakitError
+from infrakit_py.model.spec import ClusterSpec, Image, ImageForm
+
+if TYPE_CHECKING:
+    from infrakit_py.app import App
+
+_REREAD_SECONDS: Final = 10.0
+"""How often files are read that did not change, for the sake of those that nobody here knows of: user data."""
+
+Declaration: TypeAlias = tuple[ClusterSpec, ...]
+_Mark: TypeAlias = tuple[int, ...]
+"""What tells cheaply whether a file is still what it was; empty where there is none."""
+
+
+class DeclaredFiles:
+    """The files as they were last read. What they say counts once it was read the same twice, from files at rest.
+
+    One that is caught half-written may well be a valid file that declares less.
+    """
+
+    def __init__(self, paths: Sequence[Path], app: "App", declaration: Declaration) -> None:
+        self._paths = paths
+        self._app = app
+        self._images = _Images()
+        self._declaration = declaration
+        self._told: Declaration | InfrakitError = declaration
+        self._seen: Declaration | InfrakitError = declaration
+        self._marks: Mapping[str, _Mark] = {}
+        self._reread_at = 0.0
+
+    def news(self) -> Declaration | InfrakitError | None:
+        """Return what the files declare, or what is wrong with them, if that has changed."""
+        now, marks = self._app.clock.now(), self._marks_now()
+        if marks == self._marks and now < self._reread_at:
+            return None
+        at_rest, self._marks = marks == self._marks, marks
+        found = self._read()
+        if not (at_rest and _same(found, self._seen)):
+            self._seen, self._reread_at = found, now
+            return None
+        self._reread_at = now + _REREAD_SECONDS
+        if _same(found, self._told):
+            return None
+        self._told = found
+        return found
+
+    def _read(self) -> Declaration | InfrakitError:
+        try:
+            self._declaration = self._app.load(self._paths, self._images)
+        except InfrakitError as exc:
+            return exc
+        return self._declaration
+
+    def _marks_now(self) -> Mapping[str, _Mark]:
+        from infrakit_py.loading.sources import find
+
+        images = [image for spec in self._declaration for image in spec.images.values()]
+        files = [*find(self._paths)[0], *(Path(file.path) for image in images for file in image.files.values())]
+        return {str(file): _mark(file) for file in files}
+
+
+class _Images:
+    """Reads an image's files again only when they are not what they were: they may be large."""
+
+    def __init__(self) -> None:
+        self._known: dict[object, tuple[Sequence[_Mark], Image]] = {}
+
+    def __call__(
+        self, name: str, form: ImageForm, paths: Mapping[str, Path], *, reference: str = "", disk_format: str = "raw"
+    ) -> Image:
+        from infrakit_py.images.identity import read_image
+
+        key = (form, tuple(paths.items()), reference, disk_format)
+        marks = [_mark(path) for path in paths.values()]
+        known = self._known.get(key)
+        if known is not None and known[0] == marks:
+            return replace(known[1], name=name)
+        image = read_image(name, form, paths, reference=reference, disk_format=disk_format)
+        self._known[key] = (marks, image)
+        return image
+
+
+def _mark(path: Path) -> _Mark:
+    try:
+        found = path.stat()
+    except (OSError, ValueError):  # ValueError: the name holds a NUL
+        return ()
+    return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+
+
+def _same(one: Declaration | InfrakitError, other: Declaration | InfrakitError) -> bool:
+    if isinstance(one, InfrakitError) and isinstance(other, InfrakitError):
+        return (type(one), str(one)) == (type(other), str(other))
+    return one == other
