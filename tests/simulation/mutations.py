@@ -105,7 +105,7 @@ MUTATIONS: Final[Sequence[Mutation]] = (
     ),
     Mutation(
         "unknown health counts as not serving",
-        f"{_POLICIES}/rollout.py",
+        f"{_POLICIES}/leaving.py",
         "may_serve = serves or victim.condition is Condition.UNKNOWN",
         "may_serve = serves",
     ),

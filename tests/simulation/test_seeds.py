@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.simulation.mutations import MUTATIONS, Mutation
 from tests.simulation.simulation import simulate
 
 SEEDS = 300
@@ -52,3 +53,8 @@ def test_another_process_gives_the_same_run() -> None:
         root = Path(__file__).parents[2]
         told = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=True).stdout
         assert f"digest {simulate(seed).digest[:12]}" in told
+
+
+@pytest.mark.parametrize("mutation", MUTATIONS, ids=[one.name for one in MUTATIONS])
+def test_each_deliberate_bug_still_has_its_place(mutation: Mutation) -> None:
+    assert (Path(__file__).parents[2] / mutation.file).read_text().count(mutation.old) == 1

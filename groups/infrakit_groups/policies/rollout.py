@@ -22,9 +22,9 @@ from infrakit_groups.policies.bounds import resolve
 from infrakit_groups.policies.classify import RUNS, names
 from infrakit_groups.policies.gate import Gate, gate
 from infrakit_groups.policies.healing import Healing, failures_after, heal
+from infrakit_groups.policies.leaving import Leaving
 from infrakit_groups.policies.parts import (
     create,
-    dismiss,
     finish,
     finish_draining,
     publishing,
@@ -76,11 +76,10 @@ def decide_sized(roster: Roster, now: float) -> GroupPlan:
 
 @dataclass(slots=True)
 class _Coming:
-    """Creations under way, of the wanted version, of the last good one, and of others."""
+    """Creations under way, of the wanted version and of the last good one."""
 
     current: list[InFlight]
     previous: list[InFlight]
-    others: list[InFlight]
 
 
 class _Sized:
@@ -148,9 +147,10 @@ class _Sized:
         )
 
     def _may_heal_evidence(self) -> bool:
-        """Tell whether failed new machines need no longer be kept to be looked at: all others that may be there are.
+        """Tell whether failed new machines need no longer be kept to be looked at.
 
-        They are fewer than would stop the rollout, and it could not go on without their successors.
+        They are fewer than would stop the rollout, and all others that it may have by now are ready: it could not go
+        on without successors of the failed ones.
         """
         roster = self.roster
         if self.gate.held:
@@ -163,14 +163,12 @@ class _Sized:
 
     def _coming(self) -> _Coming:
         previous = self.desired.previous.fingerprint if self.desired.previous is not None else None
-        coming = _Coming([], [], [])
+        coming = _Coming([], [])
         for one in self.roster.in_flight:
             if one.logical_id is None and one.fingerprint == self.desired.fingerprint:
                 coming.current.append(one)
             elif one.logical_id is None and one.fingerprint == previous:
                 coming.previous.append(one)
-            else:
-                coming.others.append(one)
         return coming
 
     def _target(self) -> int:
@@ -256,62 +254,52 @@ class _Sized:
 
     def _departures(self) -> list[Action]:
         """Dismiss what has to be replaced, then what is too many, as far as the floor allows."""
-        roster, desired = self.roster, self.desired
-        ready = roster.count(EVERY, (Condition.READY,))
-        starting = roster.count(CURRENT, (Condition.STARTING, Condition.UNKNOWN))
-        if self.gate.worn_held:
-            starting += roster.count(_EXPIRED, (Condition.STARTING, Condition.UNKNOWN))
-        standing = roster.count(EVERY, RUNS) - starting
-        floor = self.bounds.floor
-        actions: list[Action] = []
-
-        def dismiss_all(victims: Sequence[Assessed], why: str, cause: Cause, *, starts: bool = False) -> int:
-            """Dismiss as many as the floor allows. `starts`: those that are not ready do not stand for anything."""
-            nonlocal ready, standing
-            gone = 0
-            for victim in victims:
-                serves = victim.condition is Condition.READY
-                may_serve = serves or victim.condition is Condition.UNKNOWN
-                stands = not starts or serves
-                if (stands and standing <= floor) or (may_serve and ready - serves < floor):
-                    continue
-                standing -= stands
-                ready -= serves
-                gone += 1
-                actions.append(dismiss(desired, victim, victim.reason or why, cause))
-                self.dismissed.add(victim.member.id)
-            return gone
-
+        leaving = Leaving(self.roster, self.bounds, worn_held=self.gate.worn_held)
         excess = self.old_well + self.old_sick - self._old_to_keep()
-        quota = self.old_sick if not self.gate.restrained or desired.previous is not None else excess
-        sick = self._outdated((Condition.UNHEALTHY,), min(quota, standing - floor))
-        gone = dismiss_all(sick, "unhealthy", Cause.HEAL)
+        gone = self._dismiss_sick(leaving, excess)
+        self._dismiss_outdated(leaving, excess - gone)
+        if not self.gate.worn_held:
+            worn = self.roster.victims(
+                Version.EXPIRED, _WELL, VictimOrder.OLDEST, min(self.worn, leaving.standing - leaving.floor)
+            )
+            leaving.dismiss(worn, "expired", Cause.REPLACE)
+        self._dismiss_surplus(leaving)
+        self.dismissed = leaving.dismissed
+        return leaving.actions
+
+    def _dismiss_sick(self, leaving: Leaving, excess: int) -> int:
+        """Dismiss unhealthy machines; return how many of them were outdated."""
+        may_be_replaced = not self.gate.restrained or self.desired.previous is not None
+        quota = self.old_sick if may_be_replaced else excess
+        sick = self._outdated((Condition.UNHEALTHY,), min(quota, leaving.standing - leaving.floor))
+        gone = leaving.dismiss(sick, "unhealthy", Cause.HEAL)
         needed = self.good + len(self.coming.current) < self.wanted
-        dismiss_all((*self.healing.sick, *(() if needed else self.healing.waiting_sick)), "unhealthy", Cause.HEAL)
-        outdated = self._outdated(_WELL, min(excess - gone, standing - floor))
-        if outdated and desired.rollout.strategy is Strategy.RECREATE and floor:
-            self.waits.append(Wait(f"{names(outdated)} to go all at once, and the cluster's budget keeps {floor} up"))
-            outdated = []
-        replaced = self.wanted - self.good
-        if (self.old_well + self.old_sick) > replaced and roster.count(
-            EVERY, RUNS
-        ) > self.bounds.count + self.bounds.surge:
-            many = self.old_well + self.old_sick - max(0, replaced)
-            gone = dismiss_all(outdated[:many], "outdated", Cause.SCALE_DOWN)
-            outdated = outdated[many:] if gone == many else []
-        dismiss_all(outdated, "outdated", Cause.REPLACE)
-        if not self.gate.worn_held and self.worn and standing > floor:
-            worn = roster.victims(Version.EXPIRED, _WELL, VictimOrder.OLDEST, min(self.worn, standing - floor))
-            dismiss_all(worn, "expired", Cause.REPLACE)
-        if (surplus := self.good - self.wanted) > 0:
-            why = f"{self.good + self.pinned} machines where {self.bounds.count} are wanted"
-            conditions = (Condition.UNKNOWN, Condition.STARTING, Condition.READY)
-            if self.gate.worn_held and self.worn:
-                worn = roster.victims(Version.EXPIRED, conditions, desired.scale_down, surplus)
-                surplus -= dismiss_all(worn, why, Cause.SCALE_DOWN, starts=True)
-            too_many = roster.victims(Version.CURRENT, conditions, desired.scale_down, max(0, surplus))
-            dismiss_all(too_many, why, Cause.SCALE_DOWN, starts=True)
-        return actions
+        waiting = () if needed else self.healing.waiting_sick
+        leaving.dismiss((*self.healing.sick, *waiting), "unhealthy", Cause.HEAL)
+        return gone
+
+    def _dismiss_outdated(self, leaving: Leaving, excess: int) -> None:
+        """Dismiss machines of another version; of those that nobody replaces it is said that they are too many."""
+        outdated = self._outdated(_WELL, min(excess, leaving.standing - leaving.floor))
+        if outdated and self.desired.rollout.strategy is Strategy.RECREATE and leaving.floor:
+            text = f"{names(outdated)} to go all at once, and the cluster's budget keeps {leaving.floor} up"
+            self.waits.append(Wait(text))
+            return
+        unreplaced = self.old_well + self.old_sick - max(0, self.wanted - self.good)
+        crowded = self.roster.count(EVERY, RUNS) > self.bounds.count + self.bounds.surge
+        many = max(0, unreplaced) if crowded else 0
+        if leaving.dismiss(outdated[:many], "outdated", Cause.SCALE_DOWN) == len(outdated[:many]):
+            leaving.dismiss(outdated[many:], "outdated", Cause.REPLACE)
+
+    def _dismiss_surplus(self, leaving: Leaving) -> None:
+        surplus = self.good - self.wanted
+        if surplus <= 0:
+            return
+        why = f"{self.good + self.pinned} machines where {self.bounds.count} are wanted"
+        versions = (Version.EXPIRED, Version.CURRENT) if self.gate.worn_held else (Version.CURRENT,)
+        for version in versions:
+            victims = self.roster.victims(version, _WELL, self.desired.scale_down, surplus)
+            surplus -= leaving.dismiss(victims, why, Cause.SCALE_DOWN, starting_stand=False)
 
     def _outdated(self, conditions: Sequence[Condition], limit: int) -> list[Assessed]:
         order = self.desired.rollout.order
