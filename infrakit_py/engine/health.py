@@ -19,6 +19,7 @@ from infrakit_py.model.instance import UNKNOWN_HEALTH, Health, Instance, Instanc
 from infrakit_py.model.spec import HealthCheck
 from infrakit_py.spi.flavor import Flavor
 from infrakit_py.spi.provider import Provider
+from infrakit_py.spi.store import ONCE
 
 PROBES_AT_ONCE: Final = 64
 _SWEEP_SECONDS: Final = 86_400.0
@@ -79,8 +80,8 @@ class HealthMonitor:
             for (_, record), answer in zip(due, answers, strict=True):
                 record.hear(answer, check, now)
             changed = {id_: record for (_, id_), record in records.items() if record.is_news}
-            changed |= {id_: record for (_, id_), record in ended.items() if record.noted is not None}
-        changes |= {id_: record.health.since for id_, record in changed.items()}
+            changed |= {id_: record for (_, id_), record in ended.items() if record.noted != record.to_note}
+        changes |= {id_: record.to_note for id_, record in changed.items()}
         if changes:
             self._remember(changes)
             for id_, record in changed.items():
@@ -119,8 +120,9 @@ class HealthMonitor:
     def _begin(self, key: WatchKey, instance: Instance, now: float) -> "_Record":
         noted = self._remembered.pop(instance.id, None)
         # A provider may give an id again: what was noted before the launch was said of another machine.
-        ever_healthy = noted is not None and noted >= instance.launched_at
-        since = noted if noted is not None and instance.launched_at <= noted <= now else None
+        ever_healthy = noted is not None and (noted == ONCE or noted >= instance.launched_at)
+        goes_on = noted is not None and noted != ONCE and instance.launched_at <= noted <= now
+        since = noted if goes_on else None
         health = replace(UNKNOWN_HEALTH, ever_healthy=ever_healthy)
         record = self._records[key] = _Record(now, noted, since, health=health)
         return record
@@ -170,9 +172,16 @@ class _Record:
     due: float = -inf
 
     @property
+    def to_note(self) -> float | None:
+        """What there is to remember: since when it is healthy, else whether it ever was."""
+        if self.health.since is not None:
+            return self.health.since
+        return ONCE if self.health.ever_healthy else None
+
+    @property
     def is_news(self) -> bool:
-        """Whether there is a verdict, and `since` is another than what is remembered."""
-        return self.noted != self.health.since and self.health.verdict is not Verdict.UNKNOWN
+        """Whether there is a verdict, and what is remembered says otherwise."""
+        return self.noted != self.to_note and self.health.verdict is not Verdict.UNKNOWN
 
     def hear(self, answer: str | ProviderError | None, check: HealthCheck, now: float) -> None:
         match answer:

@@ -3,10 +3,13 @@
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from infrakit_py.model.instance import InstanceId
 from infrakit_py.model.revision import GroupVersion, HistoryEntry, VersionRecord, VersionState
+
+ONCE: Final = 0.0
+"""In place of the time since when a machine is healthy: it was so once, and is not any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,11 +93,11 @@ class Store(Protocol):
         ...
 
     def note_healthy(self, cluster: str, since: Mapping[InstanceId, float | None]) -> None:
-        """Remember since when machines are healthy (None: not any more). Idempotent."""
+        """Remember since when machines are healthy (ONCE: they were; None: nothing is known of them). Idempotent."""
         ...
 
     def healthy_since(self, cluster: str) -> Mapping[InstanceId, float]:
-        """Return since when machines have been healthy, as last noted."""
+        """Return since when machines have been healthy, as last noted; ONCE for those that were, and are not now."""
         ...
 
     def exclusive(self, cluster: str) -> AbstractContextManager[None]:

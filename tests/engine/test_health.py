@@ -16,6 +16,7 @@ from infrakit_py.errors import ProviderError, StoreError
 from infrakit_py.model.instance import Health, Instance, InstanceId, InstanceState, Verdict
 from infrakit_py.model.spec import HealthCheck
 from infrakit_py.spi.provider import Provider
+from infrakit_py.spi.store import ONCE
 
 T = TypeVar("T")
 
@@ -249,7 +250,7 @@ def test_a_stop_ends_a_row_and_is_followed_by_a_check(state: InstanceState) -> N
     watch.look()
     watch.machines = [machine("i-1", state)]
     assert watch.health() == Health(Verdict.UNKNOWN, ever_healthy=True)
-    assert watch.memory.since == {}
+    assert watch.memory.since == {"i-1": ONCE}
     watch.machines = [machine("i-1")]
     watch.clock.sleep(1.0)
     watch.ward.answers["i-1"] = "refused"
@@ -281,7 +282,16 @@ def test_a_machine_that_stopped_while_nobody_looked_is_not_remembered_as_healthy
     watch.restart()
     watch.machines = [machine("i-1", InstanceState.STOPPED)]
     assert watch.health() == Health(Verdict.UNKNOWN, ever_healthy=True)
-    assert watch.memory.since == {}
+    assert watch.memory.since == {"i-1": ONCE}
+
+
+def test_the_next_process_knows_that_an_ill_machine_once_served() -> None:
+    watch = Watch(replace(EVERY_SECOND, unhealthy_after=1))
+    watch.look()
+    assert watch.after_a_second("refused").verdict is Verdict.UNHEALTHY
+    watch.restart()
+    assert watch.after_a_second("refused") == Health(Verdict.UNHEALTHY, "refused", ever_healthy=True)
+    assert watch.after_a_second(None).since == watch.clock.now(), "a row that had ended does not go on"
 
 
 def test_a_stopped_machine_that_never_answered_is_told_from_one_that_did() -> None:
@@ -332,7 +342,7 @@ def test_all_changes_of_a_look_are_one_note_and_nothing_new_is_none() -> None:
     watch.ward.answers = {"i-0": "refused", "i-1": CANNOT_ASK}
     watch.machines[2] = machine("i-2", impaired="disk error")
     watch.look()
-    assert watch.memory.notes[1:] == [{"i-0": None, "i-2": None, "i-3": START + 2.0}]
+    assert watch.memory.notes[1:] == [{"i-0": ONCE, "i-2": ONCE, "i-3": START + 2.0}]
 
 
 def test_what_could_not_be_remembered_is_tried_again() -> None:
@@ -345,7 +355,7 @@ def test_what_could_not_be_remembered_is_tried_again() -> None:
     with watch.memory.full(), pytest.raises(StoreError):
         watch.look()
     watch.look()
-    assert watch.memory.since == {}
+    assert watch.memory.since == {"i-1": ONCE}
 
 
 def test_between_two_checks_a_verdict_is_the_same_value() -> None:
