@@ -210,7 +210,7 @@ class Roster:
                     popped.append((queues[zone], entry))
                     taken.append(self._members[entry[1]])
                     zones[zone] -= 1
-                self._skip_gone(queues[zone], order, class_)
+                self._skip_gone(queues[zone], order, class_, zone)
                 if not queues[zone]:
                     del queues[zone]
             for queue, entry in popped:
@@ -302,16 +302,17 @@ class Roster:
                 queues.setdefault(assessed.member.instance.zone, []).append((_age(order, assessed), key))
             for queue in queues.values():
                 heapify(queue)
-        for queue in queues.values():
-            self._skip_gone(queue, order, class_)
+        for zone, queue in queues.items():
+            self._skip_gone(queue, order, class_, zone)
         return queues
 
-    def _skip_gone(self, queue: list[Entry], order: VictimOrder, class_: Class) -> None:
+    def _skip_gone(self, queue: list[Entry], order: VictimOrder, class_: Class, zone: str) -> None:
         """Drop entries from the front that are out of date."""
         members = self._classes.get(class_, {})
         while queue:
             age, key = queue[0]
-            if (assessed := members.get(key)) is not None and _age(order, assessed) == age:
+            assessed = members.get(key)
+            if assessed is not None and assessed.member.instance.zone == zone and _age(order, assessed) == age:
                 return
             heappop(queue)
 
