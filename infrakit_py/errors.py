@@ -67,6 +67,8 @@ class ProviderError(InfrakitError):
     retryable: ClassVar[bool] = False
     refused: ClassVar[bool] = False
     """Whether a creation that ended in it certainly did not happen, although it may be tried again."""
+    tried_again: bool = False
+    """Whether whoever raised it has tried again already, as often as is sensible within one call."""
 
 
 class Transient(ProviderError):
@@ -82,10 +84,17 @@ class Throttled(Transient):
 
 
 class NoCapacity(ProviderError):
-    """The provider has no such machine to give, in this zone and now. Worth a later try, not an immediate one."""
+    """The provider has no such machine to give, in this zone and now. Worth a later try, not an immediate one.
+
+    `elsewhere`: unless the provider knows another zone or type to try, and will do so when asked again.
+    """
 
     retryable = True
     refused = True
+
+    def __init__(self, message: str, *, hint: str | None = None, elsewhere: bool = False) -> None:
+        super().__init__(message, hint=hint)
+        self.elsewhere = elsewhere
 
 
 class QuotaExceeded(ProviderError):

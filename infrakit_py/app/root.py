@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -22,15 +22,15 @@ from infrakit_py.engine.stage import Known, Scene, StandIn, StillFlavor, cloud_s
 from infrakit_py.engine.unreachable import Unreachable
 from infrakit_py.engine.versions import Revive, Versions
 from infrakit_py.errors import ProviderError, UsageError
-from infrakit_py.images.identity import read_image
+from infrakit_py.images.identity import read_image, resolved
 from infrakit_py.loading import ImageReader, load
 from infrakit_py.model.fingerprint import spec_digest
 from infrakit_py.model.quantities import format_duration
 from infrakit_py.model.revision import GroupVersion, HistoryEntry
-from infrakit_py.model.spec import ClusterSpec, GroupSpec, ProviderSpec
+from infrakit_py.model.spec import ClusterSpec, GroupSpec, Image, ImageForm, ProviderSpec
 from infrakit_py.plugins import InstalledPlugins
 from infrakit_py.spi.flavor import Flavor
-from infrakit_py.spi.provider import CallLimits, Pace, Provider, ProviderContext
+from infrakit_py.spi.provider import CallLimits, Pace, Pointing, Provider, ProviderContext
 from infrakit_py.spi.store import Store
 from infrakit_py.stores.looking import read_only
 from infrakit_py.stores.memory import MemoryStore
@@ -46,7 +46,7 @@ _IN_MEMORY: Final = ":memory:"
 
 @dataclass(frozen=True, slots=True)
 class Rollouts:
-    """What is remembered of a cluster's rollouts, for a person's word on them. No provider is opened."""
+    """What is remembered of a cluster's rollouts, for a person's word on them. No provider is open."""
 
     cluster: str
     groups: Mapping[str, Group]
@@ -93,6 +93,7 @@ class App:
         """
         with ExitStack() as stack:
             providers = {name: self._open(spec, name, stack) for name in spec.providers}
+            spec = self._resolved(spec, providers)
             runner = self._runner(parallelism)
             stack.callback(runner.close)
             probes = self._runner(PROBES_AT_ONCE)
@@ -105,11 +106,18 @@ class App:
             observer = Observer(spec.name, providers, kept, monitor, self.clock, chance)
             seen = observer.groups_seen(all_of_them=destroy)
             groups = self._groups(
-                spec, seen, only, revision=revision, allow_mass_destroy=allow_mass_destroy, destroy=destroy
+                spec,
+                seen,
+                only,
+                providers,
+                revision=revision,
+                allow_mass_destroy=allow_mass_destroy,
+                destroy=destroy,
             )
             order = _order(spec, groups, downwards=destroy)
             cluster = Cluster(spec.name, revision, providers, groups, order, spec.max_unavailable)
-            versions = Versions(spec.name, kept, self.clock, self._revive(spec), spec.providers.keys())
+            revive = self._revive(spec, providers)
+            versions = Versions(spec.name, kept, self.clock, revive, spec.providers.keys())
             yield Workbench(spec, cluster, observer, monitor, runner, self.clock, kept, versions, chance)
 
     def history(self, cluster: str) -> Sequence[HistoryEntry]:
@@ -118,8 +126,11 @@ class App:
 
     def rollouts(self, spec: ClusterSpec, store: Store, *, only: Sequence[str] = ()) -> Rollouts:
         """Return what is remembered of the declared groups, or of those that `only` names."""
-        groups = self._groups(spec, frozenset(), only, revision=0, allow_mass_destroy=False, destroy=False)
-        versions = Versions(spec.name, store, self.clock, self._revive(spec))
+        with ExitStack() as stack:
+            pointing = sorted({group.provider for group, _ in self._pointing(spec)})
+            spec = self._resolved(spec, {name: self._open(spec, name, stack) for name in pointing})
+        groups = self._groups(spec, frozenset(), only, {}, revision=0, allow_mass_destroy=False, destroy=False)
+        versions = Versions(spec.name, store, self.clock, self._revive(spec, {}))
         return Rollouts(spec.name, groups, store, versions, self.clock)
 
     def keeper(
@@ -145,11 +156,12 @@ class App:
                         return True
         return not bench.observer.groups_seen(all_of_them=False) <= bench.cluster.groups.keys()
 
-    def _revive(self, spec: ClusterSpec) -> Revive:
+    def _revive(self, spec: ClusterSpec, providers: Mapping[str, Provider]) -> Revive:
         policy = self.plugins.policy(_POLICY)
 
         def revive(version: GroupVersion, now: GroupSpec) -> Group:
-            return revived(spec.name, version, now, self._flavor(spec, version.group), policy)
+            provider = providers.get(version.group.provider)
+            return revived(spec.name, version, now, self._flavor(spec, version.group), policy, provider)
 
         return revive
 
@@ -168,6 +180,7 @@ class App:
         spec: ClusterSpec,
         seen: frozenset[str],
         only: Sequence[str],
+        providers: Mapping[str, Provider],
         *,
         revision: int,
         allow_mass_destroy: bool,
@@ -191,10 +204,39 @@ class App:
                     spec.images[group.image],
                     self._flavor(spec, group),
                     policy,
+                    provider=providers.get(group.provider),
                     revision=revision,
                     allow_mass_destroy=allow_mass_destroy,
                 )
         return groups
+
+    def _pointing(self, spec: ClusterSpec) -> Iterator[tuple[GroupSpec, Image]]:
+        """Yield the groups whose image is a reference that only points to one, with that image."""
+        for group in spec.groups.values():
+            image = spec.images[group.image]
+            plugin = self.plugins.provider(spec.providers[group.provider].plugin)
+            if image.form is ImageForm.REFERENCE and isinstance(plugin, Pointing) and plugin.points(image.reference):
+                yield group, image
+
+    def _resolved(self, spec: ClusterSpec, providers: dict[str, Provider]) -> ClusterSpec:
+        """Return a spec in which no image only points to one.
+
+        A provider that cannot say which one it is counts as unreachable from here on: its groups fail, and no other.
+        Two groups of different providers may mean different images by one reference.
+        """
+        images, groups = dict(spec.images), dict(spec.groups)
+        for group, image in self._pointing(spec):
+            name = f"{image.name}@{group.provider}"
+            if name not in images:
+                try:
+                    reference = providers[group.provider].resolve(image.reference)
+                except ProviderError as exc:
+                    reference = image.reference
+                    failure = ProviderError(f"image {image.name} ({reference}): {exc}", hint=exc.hint)
+                    providers[group.provider] = Unreachable(failure)
+                images[name] = resolved(image, reference)
+            groups[group.name] = replace(group, image=name)
+        return replace(spec, images=images, groups=groups)
 
     def _flavor(self, spec: ClusterSpec, group: GroupSpec) -> Flavor:
         plugin = self.plugins.flavor(group.flavor.kind)

@@ -52,16 +52,26 @@ def declared(
     flavor: Flavor,
     policy: Policy,
     *,
+    provider: Provider | None = None,
     revision: int = 0,
     allow_mass_destroy: bool = False,
 ) -> Group:
-    """Make a group as its declaration wants it."""
+    """Make a group as its declaration wants it. `provider` is where it runs, where that is open."""
     desired = want(cluster, spec, image, flavor, allow_mass_destroy=allow_mass_destroy)
+    if provider is not None and provider.drains(spec.machine):
+        desired = replace(desired, drains=True)
     version = GroupVersion(spec, image, desired.fingerprint, revision)
     return Group(desired, policy, spec, flavor, version)
 
 
-def revived(cluster: str, version: GroupVersion, now: GroupSpec, flavor: Flavor, policy: Policy) -> Group:
+def revived(
+    cluster: str,
+    version: GroupVersion,
+    now: GroupSpec,
+    flavor: Flavor,
+    policy: Policy,
+    provider: Provider | None = None,
+) -> Group:
     """Make a group of an earlier version's machines, in the number and with the care that are declared now."""
     spec = replace(
         version.group,
@@ -75,7 +85,7 @@ def revived(cluster: str, version: GroupVersion, now: GroupSpec, flavor: Flavor,
         depends_on=now.depends_on,
         prevent_destroy=now.prevent_destroy,
     )
-    group = declared(cluster, spec, version.image, flavor, policy, revision=version.revision)
+    group = declared(cluster, spec, version.image, flavor, policy, provider=provider, revision=version.revision)
     return replace(group, desired=replace(group.desired, fingerprint=version.fingerprint), version=version)
 
 

@@ -22,7 +22,7 @@ from infrakit_py.engine.patience import Patience
 from infrakit_py.engine.reconcile import Reconciler, Tick
 from infrakit_py.engine.retry import back_off_seconds, is_retryable
 from infrakit_py.engine.runner import Runner
-from infrakit_py.errors import ImageMissing, InfrakitError, ProviderError, TokenSpent
+from infrakit_py.errors import ImageMissing, InfrakitError, NoCapacity, ProviderError, TokenSpent
 from infrakit_py.model.plan import Assessed, GroupPlan, Publish, RolloutPhase
 from infrakit_py.model.plan import Condition as MemberCondition
 from infrakit_py.model.quantities import format_duration
@@ -296,7 +296,7 @@ class Engine:
                 self._fail_version(state, tick, text, now)
             else:
                 self._finish(state, Phase.FAILED, text, "rollout.progress_deadline says how long to wait", plan)
-        elif failures and not all(isinstance(error, TokenSpent) for _, error in failures):
+        elif failures and not all(_goes_on_at_once(error) for _, error in failures):
             state.attempt += 1
             state.due = now + back_off_seconds(self._chance, state.attempt, failures[0][1])
         elif (tick.execution.done or failures) and tick.execution.more_at <= now:
@@ -383,6 +383,11 @@ def _only_paused(plan: GroupPlan) -> bool:
 
 def _is_bad(phase: Phase) -> bool:
     return phase in (Phase.BLOCKED, Phase.FAILED)
+
+
+def _goes_on_at_once(error: ProviderError) -> bool:
+    """Tell whether the next try is another one: with the next token, or in another zone or of another type."""
+    return isinstance(error, TokenSpent) or (isinstance(error, NoCapacity) and error.elsewhere)
 
 
 def _rolls_back(group: Group) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from threading import Event as Flag
-from typing import Final, TypeVar
+from typing import Final, NoReturn, TypeVar
 
 import structlog
 
@@ -110,24 +110,51 @@ class Executor:
             return Execution()
         spec, image = group.spec, group.desired.image
         now = self.clock.now()
+        completing = [action for action in actions if action.completes]  # nothing new is made: no limit holds
+        actions = [action for action in actions if not action.completes]
         grant = self.limiters[group.desired.provider].take(Kind.PROVISION, len(actions), now)
-        actions = actions[: grant.machines]
+        actions = [*completing, *actions[: grant.machines]]
         if not actions:
             return Execution(more_at=grant.more_at)
         requests = [self._provision_request(group, spec, image, action) for action in actions]
-        intents = [self._intent(group, action) for action in actions]
         if self.stop.is_set():
             return Execution(stopped=True)
+        ticketed, refused = self._arranged(group, actions, requests)
+        if refused is not None:
+            return replace(self._account(group, actions, refused, EventKind.CREATED), more_at=grant.more_at)
+        intents = [self._intent(group, *pair) for pair in zip(actions, ticketed, strict=True)]
         self.store.record(intents)
         for action in actions:
             self._tell(group, EventKind.CREATING, f"{action.name}: {action.reason}", name=action.name)
         provider = self.cluster.providers[group.desired.provider]
-        outcomes, stopped = self._in_batches(provider, requests, provider.limits.provision_batch, provider.provision)
+        outcomes, stopped = self._in_batches(provider, ticketed, provider.limits.provision_batch, provider.provision)
         self._remember(intents[: len(outcomes)], outcomes)
         self.store.forget(intents[len(outcomes) :])
         self._learn(group.desired.provider, Kind.PROVISION, outcomes)
         accounted = self._account(group, actions[: len(outcomes)], outcomes, EventKind.CREATED)
         return replace(accounted, stopped=stopped, more_at=grant.more_at)
+
+    def _arranged(
+        self, group: Group, actions: Sequence[Create], requests: Sequence[ProvisionRequest]
+    ) -> tuple[Sequence[ProvisionRequest], Sequence[Outcome] | None]:
+        """Give each request its ticket: the one that was written down, or a new one. Or say why there is none."""
+        desired = group.desired
+        known = {
+            (intent.slot, intent.incarnation): intent.ticket
+            for intent in (self.store.intents(desired.cluster) if any(action.resumes for action in actions) else ())
+            if (intent.group, intent.provider) == (desired.group, desired.provider)
+        }
+        written = [known.get((a.slot, a.incarnation), "") if a.resumes else "" for a in actions]
+        new = [request for request, ticket in zip(requests, written, strict=True) if not ticket]
+        provider = self.cluster.providers[desired.provider]
+        answer = attempt(partial(provider.arrange, new)) if new else ()
+        if isinstance(answer, InfrakitError):
+            return requests, _guarded(partial(_raise, answer), len(requests))
+        arranged = iter(answer)
+        return [
+            replace(request, ticket=ticket or next(arranged))
+            for request, ticket in zip(requests, written, strict=True)
+        ], None
 
     def _learn(self, provider: str, kind: Kind, outcomes: Sequence[Outcome]) -> None:
         if any(isinstance(outcome.error, Throttled) for outcome in outcomes):
@@ -175,7 +202,7 @@ class Executor:
             data_key=action.logical_id,
         )
 
-    def _intent(self, group: Group, action: Create) -> Intent:
+    def _intent(self, group: Group, action: Create, request: ProvisionRequest) -> Intent:
         desired = group.desired
         return Intent(
             desired.cluster,
@@ -186,6 +213,7 @@ class Executor:
             action.logical_id,
             desired.fingerprint,
             self.clock.now(),
+            ticket=request.ticket,
         )
 
     def _drain(self, group: Group, actions: Sequence[Drain]) -> Execution:
@@ -317,6 +345,10 @@ def attempt(call: Callable[[], T]) -> T | InfrakitError:
     except Exception as exc:  # noqa: BLE001 - a bug in a plugin must not take the other groups down
         _log.exception("unexpected")
         return ProviderError(f"unexpected {type(exc).__name__}: {exc}", hint="this is a bug; --debug shows where")
+
+
+def _raise(error: InfrakitError) -> NoReturn:
+    raise error
 
 
 def _guarded(call: Callable[[], Sequence[Outcome]], count: int) -> Sequence[Outcome]:

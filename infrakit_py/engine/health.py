@@ -110,6 +110,9 @@ class HealthMonitor:
             if instance.impaired:
                 record.is_ill(instance.impaired)
                 record.due = -inf
+            elif not_yet := instance.lacks or instance.awaits:
+                record.waits(not_yet)
+                record.due = -inf
             elif not asks:
                 record.is_well(now)
             elif not now < record.due <= now + check.interval_seconds:  # a clock that was set back delays nothing
@@ -207,6 +210,12 @@ class _Record:
         if self.health.verdict is not Verdict.HEALTHY:
             self.since = began if self.since is None else self.since
             self.health = Health(Verdict.HEALTHY, ever_healthy=True, since=self.since)
+
+    def waits(self, reason: str) -> None:
+        """Take it for neither: what it waits for is not its own doing."""
+        self.since = None
+        self.healthy_in_a_row = self.unhealthy_in_a_row = 0
+        self.health = Health(Verdict.UNKNOWN, reason, self.health.ever_healthy)
 
     def is_ill(self, reason: str) -> None:
         self.since = None

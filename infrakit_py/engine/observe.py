@@ -24,6 +24,7 @@ from infrakit_py.model.instance import (
     Member,
     Snapshot,
 )
+from infrakit_py.spi.flavor import Flavor
 from infrakit_py.spi.provider import Provider
 from infrakit_py.spi.store import Intent, Store
 
@@ -211,7 +212,7 @@ class Observer:
         )
 
     def _with_draining(self, group: Group, members: Sequence[Member]) -> tuple[tuple[Member, ...], tuple[str, ...]]:
-        if group.flavor is None or not group.flavor.drains:
+        if not group.desired.drains:
             return tuple(members), ()
         complaints: list[str] = []
         result: list[Member] = []
@@ -219,7 +220,7 @@ class Observer:
             drained = False
             if member.draining_since is not None and member.instance.state is InstanceState.RUNNING:
                 try:
-                    drained = group.flavor.drain(member.instance)
+                    drained = _lets_go(group.flavor, member.instance)
                 except InfrakitError as exc:
                     complaints.append(f"{member.name}: draining: {exc}")
             result.append(Member(member.instance, member.provider, member.health, drained))
@@ -253,6 +254,12 @@ def _is_still(instance: Instance, intent: Intent) -> bool:
     owner = (instance.tags.get(tags.GROUP), instance.tags.get(tags.SLOT))
     ours = tags.owned_by(instance.tags, intent.cluster) and owner == (intent.group, intent.slot)
     return ours and instance.state is not InstanceState.GONE
+
+
+def _lets_go(flavor: Flavor | None, instance: Instance) -> bool:
+    """Tell whether nothing needs a draining machine any more: neither what runs on it nor who sends it work."""
+    by_flavor = flavor is None or not flavor.drains or flavor.drain(instance)
+    return by_flavor and not instance.awaits
 
 
 def _in_flight(intent: Intent) -> InFlight:

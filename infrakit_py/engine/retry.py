@@ -24,7 +24,7 @@ def retrying(clock: Clock, chance: Random, call: Callable[[], T]) -> T:
         return _jittered(chance, state.attempt_number, _FIRST_WAIT_SECONDS, 0.0, _LONGEST_WAIT_SECONDS)
 
     policy = Retrying(
-        retry=retry_if_exception(is_retryable),
+        retry=retry_if_exception(_is_worth_repeating),
         stop=stop_after_attempt(_ATTEMPTS),
         wait=wait,
         sleep=clock.sleep,
@@ -35,6 +35,10 @@ def retrying(clock: Clock, chance: Random, call: Callable[[], T]) -> T:
 
 def is_retryable(error: BaseException) -> bool:
     return isinstance(error, ProviderError) and error.retryable
+
+
+def _is_worth_repeating(error: BaseException) -> bool:
+    return isinstance(error, ProviderError) and error.retryable and not error.tried_again
 
 
 def back_off_seconds(chance: Random, attempt: int, error: ProviderError | None) -> float:

@@ -3,6 +3,7 @@
 import hashlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -48,6 +49,12 @@ def read_image(
     lines = "".join(f"{line}\n" for line in _identity_lines(form, files, reference, disk_format))
     identity = hashlib.sha256(lines.encode()).hexdigest()
     return Image(name, identity, form, files, disk_format, reference, texts.get("cmdline", ""))
+
+
+def resolved(image: Image, reference: str) -> Image:
+    """Return the image that a reference stood for when its provider was asked, of that image's own identity."""
+    found = read_image(image.name, ImageForm.REFERENCE, {}, reference=reference)
+    return replace(found, written=image.reference)
 
 
 class _Unusable(Exception):

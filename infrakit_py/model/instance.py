@@ -33,7 +33,10 @@ class Instance:
     `launched_at` is Unix time in seconds. `detail` is the provider's own word on the state, `facts` are
     for people (console log, type, host). Neither holds secrets. `impaired` says why the provider itself takes a
     running machine for broken (a failed status check, a paused disk), `host` on which hardware it runs, where
-    that is known.
+    that is known. `lacks` says what of its own a running machine is without (a data disk, its place behind a load
+    balancer), until it is provisioned again with the same token; `awaits`, what only time brings at the provider:
+    that load balancers find it healthy, or, once it is draining, that they let it go. While there is either it is
+    not ready. `doomed` says why the provider will take it away, and that it is to be replaced before.
     """
 
     id: InstanceId
@@ -46,6 +49,9 @@ class Instance:
     facts: Mapping[str, str] = field(default_factory=dict)
     impaired: str = ""
     host: str = ""
+    lacks: str = ""
+    awaits: str = ""
+    doomed: str = ""
 
 
 class Verdict(StrEnum):

@@ -116,7 +116,8 @@ class Publish:
 
 @dataclass(frozen=True, slots=True)
 class Create:
-    """Boot a machine into a slot. `resumes`: finish a creation that was begun with the same token.
+    """Boot a machine into a slot. `resumes`: finish a creation that was begun with the same token. `completes`: the
+    machine is there, and only lacks something.
 
     `previous`: of the last good version, not of the wanted one. `failures`: how many before it failed in a row.
     `heals`: it takes the place of one that failed or went away.
@@ -132,6 +133,7 @@ class Create:
     previous: bool = False
     failures: int = 0
     heals: bool = False
+    completes: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,6 +39,7 @@ class Image:
     """An immutable artefact. `identity` is the sha256 (hex) of its content, so equal bytes are the same image.
 
     `cmdline` is the text of a kernel's command line, so that the image boots when its files are another image's.
+    `written` is the reference as the user wrote it, where that only points to the one that it stood for when asked.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Image:
     disk_format: str = "raw"
     reference: str = ""
     cmdline: str = ""
+    written: str = ""
 
     @property
     def size(self) -> int:

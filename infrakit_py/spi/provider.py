@@ -7,6 +7,7 @@ Errors that may leave any call are `infrakit_py.errors.ProviderError` and its su
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -26,7 +27,7 @@ class ProvisionRequest:
     `token` (a UUID, also among the tags) makes the request idempotent. `name` is a host name, unique in its
     group. `machine` is what the user wrote, valid by the plugin's `machine` model. A machine with a `data_key`
     finds the data disk of its predecessor of that cluster, group and key, if it asks for one at all; while
-    that predecessor still holds it, the request ends in Transient.
+    that predecessor still holds it, the request ends in Transient. `ticket` is what the provider arranged for it.
     """
 
     token: str
@@ -36,6 +37,7 @@ class ProvisionRequest:
     machine: Mapping[str, Json]
     user_data: bytes | None = field(default=None, repr=False)
     data_key: str | None = None
+    ticket: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +134,8 @@ class Provider(Protocol):
     pace: Pace = Pace()
     listing_lag_seconds: float = 0.0
     """How long an accepted instance may be missing from `describe`; 0 where listings are exact."""
+    account: str = ""
+    """What the published limits are counted by: providers that share it share them. Empty: this one alone."""
 
     def describe(self, cluster: str) -> Sequence[Instance]:
         """Return every instance of the cluster, of all groups, told apart by the ownership tags alone.
@@ -149,6 +153,16 @@ class Provider(Protocol):
         """
         ...
 
+    def arrange(self, requests: Sequence[ProvisionRequest]) -> Sequence[str]:
+        """Decide all about these creations that is the provider's to decide, and return a ticket for each.
+
+        The engine writes the tickets down before it provisions, and gives them back with every repetition of a
+        request, even from another process; so what must not differ then (a zone, who is made by one call) goes into
+        them. A request whose creation ended in a refusal is arranged anew. Nothing is changed outside. Empty tickets
+        are for providers to which it does not matter.
+        """
+        return [""] * len(requests)
+
     def provision(self, requests: Sequence[ProvisionRequest]) -> Sequence[Outcome]:
         """Begin to boot machines and return once they are accepted, one outcome a request, in order.
 
@@ -157,7 +171,8 @@ class Provider(Protocol):
         the provider minds, or TokenSpent where that instance is gone and the provider remembers; while it is
         LEAVING it still is that instance. Calls at once with one token may end in a retryable error, never in
         two instances. One request's failure never
-        spoils another's. Nothing untagged is ever left behind, however the process ends.
+        spoils another's. Nothing untagged is ever left behind, however the process ends. A machine that is there and
+        lacks something of its own (`Instance.lacks`) gets it.
         """
         ...
 
@@ -170,7 +185,11 @@ class Provider(Protocol):
         ...
 
     def tag(self, requests: Sequence[TagRequest]) -> Sequence[Outcome]:
-        """Set and remove tags. Idempotent. NotOurs for somebody else's instance, ProviderError for none."""
+        """Set and remove tags. Idempotent. NotOurs for somebody else's instance, ProviderError for none.
+
+        An instance that is given the tag `infrakit.draining` is first taken out of the load balancers that it is
+        behind; until they have let it go it says so (`Instance.awaits`).
+        """
         ...
 
     def published(self, images: Sequence[Image]) -> frozenset[str]:
@@ -191,6 +210,15 @@ class Provider(Protocol):
         """Return the zones that such machines are spread over; none where there are none, or nobody knows. Pure."""
         del machine
         return ()
+
+    def drains(self, machine: Mapping[str, Json]) -> bool:
+        """Tell whether such machines serve behind something of the provider's that must let them go first. Pure."""
+        del machine
+        return False
+
+    def resolve(self, reference: str) -> str:
+        """Return the lasting name of the image that a reference points to now; ImageMissing where it is none."""
+        return reference
 
     def leftovers(self, cluster: str) -> Sequence[Leftover]:
         """Return what would remain of the cluster once its machines are gone."""
@@ -220,6 +248,58 @@ class Probing(Protocol):
 
     def probe(self, instance_id: InstanceId, check: HealthCheck) -> str | None:
         """Return None for a healthy answer, else why not. Raise ProviderError where the check cannot run."""
+        ...
+
+
+@runtime_checkable
+class Priced(Protocol):
+    """A provider that was told what machines cost: `currency` as in ISO 4217, `source` says by whom."""
+
+    currency: str
+    source: str
+
+    def price_of_machine(self, machine: Mapping[str, Json]) -> float | None:
+        """Return what one such machine costs an hour when it is made as is preferred. None: not known. Pure."""
+        ...
+
+    def price_of(self, instance: Instance) -> float | None:
+        """Return what an instance costs an hour. None: not known. Pure."""
+        ...
+
+
+class Grade(StrEnum):
+    OK = "ok"
+    WARNING = "warning"
+    PROBLEM = "problem"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was examined: what, how it stands, and what to do about it where it does not stand well."""
+
+    about: str
+    grade: Grade
+    detail: str = ""
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Machines of a kind that a spec wants, for an examination. `count` of them, beside those of other kinds."""
+
+    group: str
+    machine: Mapping[str, Json]
+    image: Image
+    count: int
+    named: bool
+
+
+@runtime_checkable
+class Examining(Protocol):
+    """A provider that can tell, without changing anything, whether what a spec wants would work."""
+
+    def examine(self, cluster: str, wanted: Sequence[Wanted]) -> Sequence[Finding]:
+        """Return what was found, good and bad. What cannot be found out is a finding, too. Changes nothing."""
         ...
 
 
@@ -288,4 +368,22 @@ class ProviderPlugin(Protocol):
 
     def open(self, settings: Mapping[str, Json], context: ProviderContext) -> Provider:
         """Connect. Raise ProviderError with a hint where that cannot work."""
+        ...
+
+
+@runtime_checkable
+class Pointing(Protocol):
+    """A provider plugin that knows references which only point to an image; its provider resolves them."""
+
+    def points(self, reference: str) -> bool:
+        """Tell whether a reference only points to an image, and must be resolved. Pure."""
+        ...
+
+
+@runtime_checkable
+class Permitting(Protocol):
+    """A provider plugin that knows which permissions a spec needs."""
+
+    def permissions(self, cluster: str, settings: Mapping[str, Json], wanted: Sequence[Wanted]) -> str:
+        """Return the least permissions, in the form in which the vendor takes them. Pure."""
         ...

@@ -17,7 +17,8 @@ class Intent:
     """The latest creation of a slot: about to be asked for, or asked for already.
 
     `instance_id` is known once the provider answered. `gone`: that instance was looked up by id and is no
-    more, so the slot's next machine takes the next incarnation. `since` is Unix time in seconds.
+    more, so the slot's next machine takes the next incarnation. `since` is Unix time in seconds. `ticket` is what the
+    provider arranged for the creation, so that it is the same when it is asked for again.
     """
 
     cluster: str
@@ -30,6 +31,7 @@ class Intent:
     since: float
     instance_id: InstanceId | None = None
     gone: bool = False
+    ticket: str = ""
 
 
 @dataclass(frozen=True, slots=True)

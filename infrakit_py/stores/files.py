@@ -3,7 +3,7 @@
 import fcntl
 import os
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -23,8 +23,8 @@ def state_directory(environment: Mapping[str, str]) -> Path:
     return Path(base) / "infrakit-py"
 
 
-def open_private(file: Path, schema: str) -> sqlite3.Connection:
-    """Open a database that is its owner's alone; make it, its tables and its directory, where there are none.
+def open_private(file: Path, prepare: Callable[[sqlite3.Connection], None]) -> sqlite3.Connection:
+    """Open a database that is its owner's alone, made with its directory where there is none, and prepare it.
 
     Each write to it is durable. OSError or sqlite3.Error where that cannot be done.
     """
@@ -36,7 +36,7 @@ def open_private(file: Path, schema: str) -> sqlite3.Connection:
         try:
             db.execute("PRAGMA journal_mode=WAL")
             db.execute("PRAGMA synchronous=FULL")
-            db.executescript(schema)
+            prepare(db)
         except sqlite3.Error:
             db.close()
             raise

@@ -34,7 +34,7 @@ class SqliteStore:
         self._directory = directory
         self._lock = Lock()
         try:
-            self._db = files.open_private(directory / files.STATE, tables.SCHEMA)
+            self._db = files.open_private(directory / files.STATE, tables.prepare)
         except (OSError, sqlite3.Error) as exc:
             raise StoreError(f"cannot use {directory}/state.db: {exc}", hint=files.HINT) from exc
 

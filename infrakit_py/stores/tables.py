@@ -15,7 +15,7 @@ SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS intent (
     cluster TEXT NOT NULL, group_name TEXT NOT NULL, provider TEXT NOT NULL, slot TEXT NOT NULL,
     incarnation INTEGER NOT NULL, logical_id TEXT, fingerprint TEXT NOT NULL, since REAL NOT NULL, instance_id TEXT,
-    gone INTEGER NOT NULL,
+    gone INTEGER NOT NULL, ticket TEXT NOT NULL DEFAULT '',
     PRIMARY KEY (cluster, group_name, provider, slot)
 ) STRICT;
 CREATE TABLE IF NOT EXISTS revision (
@@ -43,8 +43,18 @@ CREATE TABLE IF NOT EXISTS healthy (
     PRIMARY KEY (cluster, instance_id)
 ) STRICT, WITHOUT ROWID;
 """
-_INTENT: Final = "cluster, group_name, provider, slot, incarnation, logical_id, fingerprint, since, instance_id, gone"
+_TICKET: Final = "ALTER TABLE intent ADD COLUMN ticket TEXT NOT NULL DEFAULT ''"
+_INTENT: Final = (
+    "cluster, group_name, provider, slot, incarnation, logical_id, fingerprint, since, instance_id, gone, ticket"
+)
 _HISTORY: Final = "at, group_name, event, revision, image, image_identity, fingerprint, reason"
+
+
+def prepare(db: sqlite3.Connection) -> None:
+    """Make the tables that are not there, and bring those of an older release up to date."""
+    db.executescript(SCHEMA)
+    if not _has_tickets(db):
+        db.execute(_TICKET)
 
 
 def names(db: sqlite3.Connection) -> frozenset[str]:
@@ -54,12 +64,17 @@ def names(db: sqlite3.Connection) -> frozenset[str]:
 
 def write_intents(db: sqlite3.Connection, intents: Sequence[Intent]) -> None:
     rows = [astuple(intent) for intent in intents]
-    db.executemany(f"INSERT OR REPLACE INTO intent ({_INTENT}) VALUES (?,?,?,?,?,?,?,?,?,?)", rows)
+    db.executemany(f"INSERT OR REPLACE INTO intent ({_INTENT}) VALUES (?,?,?,?,?,?,?,?,?,?,?)", rows)
 
 
 def read_intents(db: sqlite3.Connection, cluster: str) -> Sequence[Intent]:
-    rows = db.execute(f"SELECT {_INTENT} FROM intent WHERE cluster = ?", (cluster,))
-    return [replace(Intent(*row), gone=bool(row[-1])) for row in rows]
+    columns = _INTENT if _has_tickets(db) else _INTENT.replace("ticket", "''")
+    rows = db.execute(f"SELECT {columns} FROM intent WHERE cluster = ?", (cluster,))
+    return [replace(intent, gone=bool(intent.gone)) for intent in (Intent(*row) for row in rows)]
+
+
+def _has_tickets(db: sqlite3.Connection) -> bool:
+    return any(column[1] == "ticket" for column in db.execute("PRAGMA table_info(intent)"))
 
 
 def drop_intents(db: sqlite3.Connection, intents: Sequence[Intent]) -> None:

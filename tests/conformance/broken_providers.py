@@ -13,7 +13,7 @@ from infrakit_py.model.tags import CLUSTER, GROUP, TOKEN
 from infrakit_py.spi.provider import DestroyRequest, Leftover, Outcome, Provider, ProvisionRequest, TagRequest
 
 
-class Honest:
+class Honest(Provider):
     """Hands everything on. The broken ones begin here; `cloud` is what they need to break in."""
 
     def __init__(self, inner: Provider, cloud: SimCloud) -> None:

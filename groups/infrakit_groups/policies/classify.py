@@ -61,6 +61,8 @@ def _version(desired: Desired, member: Member, now: float, *, crowded: bool) -> 
         return Version.CURRENT, "", inf
     if tags.REPLACE in member.instance.tags:
         return Version.EXPIRED, "a person marked it for replacement", inf
+    if member.instance.doomed:
+        return Version.EXPIRED, member.instance.doomed, inf
     if crowded:
         return Version.EXPIRED, f"zone {member.instance.zone} has more machines than others", inf
     if desired.max_age_seconds is None:
@@ -94,7 +96,10 @@ def _condition(desired: Desired, member: Member, version: Version, now: float) -
         reason = instance.detail or "not running yet"
         return (Condition.STARTING if in_grace else Condition.UNHEALTHY), reason, until
     verdict = member.health.verdict
-    if verdict is Verdict.HEALTHY or (not desired.checks_health and verdict is not Verdict.UNHEALTHY):
+    unfinished = bool(instance.lacks or instance.awaits)
+    if not unfinished and (
+        verdict is Verdict.HEALTHY or (not desired.checks_health and verdict is not Verdict.UNHEALTHY)
+    ):
         return _ready(desired, member, version, now)
     reason = "; ".join(part for part in (member.health.reason, instance.detail) if part)
     if in_grace:

@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Sequence
 from math import inf
 
-from infrakit_groups.policies.classify import names
+from infrakit_groups.policies.classify import RUNS, names
 from infrakit_groups.policies.roster import CURRENT, EVERY, Roster
-from infrakit_py.model.instance import InFlight, InstanceState
+from infrakit_py.model.instance import InFlight, InstanceState, Member
 from infrakit_py.model.plan import (
     Action,
     Assessed,
@@ -122,7 +122,7 @@ def resume(desired: Desired, coming: InFlight, *, previous: bool = False) -> Cre
 
 
 def finish(desired: Desired, members: Iterable[Assessed]) -> list[Action]:
-    """Finish current machines whose creation was cut short."""
+    """Finish current machines whose creation was cut short, or that lack something of their own."""
     return [
         Create(
             desired.provider,
@@ -130,14 +130,20 @@ def finish(desired: Desired, members: Iterable[Assessed]) -> list[Action]:
             m.incarnation,
             m.logical_id,
             m.name,
-            assessed.reason,
+            assessed.member.instance.lacks or assessed.reason,
             resumes=True,
+            completes=True,
             failures=m.failures,
         )
         for assessed in members
-        if (m := assessed.member).instance.state is InstanceState.INCOMPLETE
-        and assessed.condition is Condition.STARTING
+        if _is_unfinished(m := assessed.member, assessed.condition)
     ]
+
+
+def _is_unfinished(member: Member, condition: Condition) -> bool:
+    if member.instance.state is InstanceState.INCOMPLETE:
+        return condition is Condition.STARTING
+    return bool(member.instance.lacks) and condition in RUNS
 
 
 def waiting_for(roster: Roster, dismissed: set[str]) -> list[Wait]:

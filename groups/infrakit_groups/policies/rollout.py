@@ -123,7 +123,8 @@ class _Sized:
         arriving = self._arrivals()
         leaving = self._departures()
         drained, drain_waits = finish_draining(roster, self.now)
-        staying = (a for a in roster.of(CURRENT, (Condition.STARTING,)) if a.member.id not in self.dismissed)
+        unfinished = (Condition.STARTING, Condition.UNKNOWN, Condition.UNHEALTHY)
+        staying = (a for a in roster.of(CURRENT, unfinished) if a.member.id not in self.dismissed)
         arriving = [*finish(desired, staying), *arriving]
         actions: list[Action] = [
             *removals,

@@ -104,6 +104,7 @@ class Roster:
                 and member.provider == provider
                 and (LOGICAL_ID in held) is named
                 and not (DRAINING in held or PROTECTED in held or REPLACE in held or USER_TAGS in held)
+                and not (instance.lacks or instance.awaits or instance.doomed)
             ):
                 ready[provider, instance.id] = Assessed(member, current, well, "", True)
                 slots.append(held.get(SLOT, ""))

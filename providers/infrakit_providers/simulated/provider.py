@@ -16,12 +16,21 @@ from infrakit_py.errors import ProviderError
 from infrakit_py.model.instance import Instance, InstanceId
 from infrakit_py.model.spec import HealthCheck, Image, Json
 from infrakit_py.model.tags import CLUSTER, GROUP, owned_by
-from infrakit_py.spi.provider import CallLimits, DestroyRequest, Leftover, Outcome, Pace, ProvisionRequest, TagRequest
+from infrakit_py.spi.provider import (
+    CallLimits,
+    DestroyRequest,
+    Leftover,
+    Outcome,
+    Pace,
+    Provider,
+    ProvisionRequest,
+    TagRequest,
+)
 
 LIMITS: Final = CallLimits(provision_batch=1000, destroy_batch=1000, tag_batch=1000, parallel_calls=8)
 
 
-class SimulatedProvider:
+class SimulatedProvider(Provider):
     """One account of a simulated cloud. `on_close` ends what was opened for this provider alone."""
 
     mishaps: Mapping[str, str] = MISHAPS
