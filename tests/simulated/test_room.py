@@ -1,8 +1,12 @@
 """Capacity, quota and data disks: what is taken is not there, and comes back."""
 
+import pytest
+
 from infrakit_providers.simulated.cloud import Change
+from infrakit_providers.simulated.machines import Launch
+from infrakit_py.errors import NoCapacity, ProviderError
 from tests.simulated.conftest import MakeWorld
-from tests.simulated.worlds import BUILT, errors, request
+from tests.simulated.worlds import BUILT, REFERENCE, errors, request
 
 DISK: dict[str, object] = {"machine": {"data_disk": "1GiB"}, "data_key": "1"}
 
@@ -18,6 +22,42 @@ def test_capacity_is_of_a_type_where_it_is_written_so(make_world: MakeWorld) -> 
     large: dict[str, object] = {"machine": {"type": "large"}}
     outcomes = world.provision(0, 1) + world.provision(2, 3, **large) + world.provision(4, machine={"type": "huge"})
     assert errors(outcomes) == ["", "NoCapacity", "", "NoCapacity", "NoCapacity"]
+
+
+def _launches(count: int) -> list[Launch]:
+    return [Launch(f"token-{number}", "", {}, REFERENCE, "") for number in range(count)]
+
+
+def test_of_machines_that_are_wanted_together_too_few_are_none(make_world: MakeWorld) -> None:
+    world = make_world(zones={"a": 2})
+    with pytest.raises(NoCapacity):
+        world.cloud.launch(_launches(4), at_least=3)
+    assert world.cloud.everything() == []
+    answers = world.cloud.launch(_launches(4), at_least=2)
+    assert [isinstance(answer, str) for answer in answers] == [True, True, False, False]
+    assert [machine.id for machine in world.cloud.everything()] == answers[:2]
+
+
+def test_a_zone_can_be_given_more_or_less_room(make_world: MakeWorld) -> None:
+    world = make_world(zones={"a": 1})
+    world.boot(0)
+    world.cloud.resize("a", 2)
+    assert errors(world.provision(1, 2)) == ["", "NoCapacity"]
+    world.cloud.resize("a", 0)
+    assert (len(world.listed()), errors(world.provision(2))) == (2, ["NoCapacity"])
+    world.cloud.resize("a", None)
+    assert errors(world.provision(2)) == [""]
+    with pytest.raises(ProviderError, match="no zone 'b'"):
+        world.cloud.resize("b", 1)
+
+
+def test_one_machine_can_be_seen_before_it_is_listed(make_world: MakeWorld) -> None:
+    world = make_world(listing_lag="10s")
+    (id_,) = world.boot(0)
+    (seen, nothing) = world.cloud.see(id_), world.cloud.see("i-0")
+    assert world.listed() == []
+    assert seen is not None
+    assert (seen.id, nothing) == (id_, None)
 
 
 def test_a_machine_stays_in_its_zones(make_world: MakeWorld) -> None:

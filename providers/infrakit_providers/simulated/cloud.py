@@ -27,7 +27,7 @@ from infrakit_providers.simulated.faults import Fault, Gate, lost, refusal
 from infrakit_providers.simulated.launching import Batch, new_row
 from infrakit_providers.simulated.machines import NEVER, Launch, Machine, Row, answers, died
 from infrakit_providers.simulated.registry import Changes, Registry
-from infrakit_providers.simulated.settings import SimSettings
+from infrakit_providers.simulated.settings import SimSettings, ZoneCapacity
 from infrakit_py.errors import NotOurs, ProviderError
 from infrakit_py.model.instance import Instance, InstanceId
 from infrakit_py.model.spec import Image, ImageForm
@@ -74,8 +74,11 @@ class SimCloud:
     def close(self) -> None:
         self._database.close()
 
-    def launch(self, launches: Sequence[Launch]) -> list[str | ProviderError]:
-        """Begin machines, for each its id or its error. A token that is known gives its machine again."""
+    def launch(self, launches: Sequence[Launch], *, at_least: int = 0) -> list[str | ProviderError]:
+        """Begin machines, for each its id or its error. A token that is known gives its machine again.
+
+        Where fewer than `at_least` can be made none is, and the first one's error is raised.
+        """
         self._clock.sleep(self.settings.provision_delay / 2)
         with self._call(Call.PROVISION, len(launches)) as fault:
             if refused := refusal(fault):
@@ -84,6 +87,9 @@ class SimCloud:
                 cut_short = fault is Fault.CUT_SHORT
                 batch = Batch(changes, self.settings, self._conditions(), launches, cut_short=cut_short)
                 answered = _each(batch.launch, launches)
+                refusals = [answer for answer in answered if isinstance(answer, ProviderError)]
+                if len(answered) - len(refusals) < at_least and refusals:
+                    raise refusals[0]
         self._clock.sleep(self.settings.provision_delay / 2)
         return answered
 
@@ -99,6 +105,11 @@ class SimCloud:
         """Return all machines there are, past any lag, limit or fault. For operators and for tests."""
         with self._registry.look() as (fleet, now):
             return fleet.everything(now)
+
+    def see(self, machine_id: str) -> Machine | None:
+        """Return one of all the machines there are, past any lag, limit or fault."""
+        with self._registry.look() as (fleet, now):
+            return fleet.see(machine_id, now)
 
     def find(self, ids: Sequence[str]) -> Mapping[str, Machine]:
         """Return the machines of these ids that are there, however new, and those still listed as gone."""
@@ -190,6 +201,15 @@ class SimCloud:
         """End what was imposed, of one kind or all of it."""
         with self._database.write() as rows:
             lift(rows, kind)
+            self._so_far_at = None
+        self._wake()
+
+    def resize(self, zone: str, room: ZoneCapacity) -> None:
+        """Let a zone have more or fewer machines to give from now on, in this process. Those that are there stay."""
+        if zone not in self.settings.zones:
+            raise ProviderError(f"no zone {zone!r}", hint=f"zones: {', '.join(self.settings.zones)}")
+        with self._database.lock:
+            self.settings = self.settings.model_copy(update={"zones": {**self.settings.zones, zone: room}})
             self._so_far_at = None
         self._wake()
 

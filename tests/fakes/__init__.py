@@ -1,0 +1,1 @@
+"""Stand-ins for vendors' APIs, and a proxy that breaks the line to them: servers that real clients talk to."""
