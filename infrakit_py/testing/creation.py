@@ -65,8 +65,8 @@ class Creation:
 
     def test_the_same_token_from_several_processes_gives_one_instance(self, target: ConformanceTarget) -> None:
         request = target.request(cluster := target.new_cluster())
-        others = [target.another(), target.another()]
-        answers = [outcome for (outcome,) in together([partial(one.provision, [request]) for one in others])]
+        others, same = [target.another(), target.another()], target.ticketed([request])
+        answers = [outcome for (outcome,) in together([partial(one.provision, same) for one in others])]
         ids = {outcome.instance_id for outcome in answers if outcome.error is None}
         assert ids, f"every one of the concurrent calls failed: {answers}"
         assert ids == {_persist(target, request)}, f"one token gave several instances to several processes: {ids}"

@@ -63,6 +63,7 @@ class ConformanceTarget:
     cut_short: Callable[[], None] | None = None
     """Let the next `provision` stop half-way, as when the process is killed."""
     _clusters: list[str] = field(default_factory=list)
+    _tickets: dict[str, str] = field(default_factory=dict)
     _opened: list[Provider] = field(default_factory=list)
 
     def __enter__(self) -> Self:
@@ -127,7 +128,20 @@ class ConformanceTarget:
         """Provision in batches as large as the provider takes them."""
         used, size = provider or self.provider, self.provider.limits.provision_batch
         batches = [requests[at : at + size] for at in range(0, len(requests), size)]
-        return [outcome for batch in batches for outcome in used.provision(batch)]
+        outcomes = [outcome for batch in batches for outcome in used.provision(self.ticketed(batch, used))]
+        for request, outcome in zip(requests, outcomes, strict=True):
+            if outcome.error is not None and outcome.error.refused:
+                self._tickets.pop(request.token, None)
+        return outcomes
+
+    def ticketed(
+        self, requests: Sequence[ProvisionRequest], provider: Provider | None = None
+    ) -> list[ProvisionRequest]:
+        """Give requests their tickets as the engine does: those that were written down, or else new ones."""
+        new = [request for request in requests if request.token not in self._tickets]
+        tickets = (provider or self.provider).arrange(new) if new else ()
+        self._tickets |= {request.token: ticket for request, ticket in zip(new, tickets, strict=True)}
+        return [replace(request, ticket=self._tickets[request.token]) for request in requests]
 
     def boot(self, *requests: ProvisionRequest) -> list[InstanceId]:
         """Provision, insist that all are accepted, and return their ids."""

@@ -1,0 +1,165 @@
+"""Which machines are made by one call, of which type, where, and on which market. It decides, and asks nobody but for
+subnets and for what a named member keeps.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Final, NamedTuple
+
+from infrakit_providers.aws.belongings import Belongings
+from infrakit_providers.aws.census import Census, Inhabitant
+from infrakit_providers.aws.fleets import ANY_TYPE, mixes
+from infrakit_providers.aws.machine import Capacity, Machine
+from infrakit_providers.aws.places import fit
+from infrakit_providers.aws.pools import Pool, Pools
+from infrakit_providers.aws.subnets import Site, Subnets
+from infrakit_providers.aws.tickets import Ticket, place_of
+from infrakit_py.model import tags
+from infrakit_py.spi.provider import Now, ProvisionRequest
+
+_LARGEST_CALL: Final = 1000
+"""Machines: no call may be for more than the account's bucket of machines ever holds."""
+_OF_ITS_OWN: Final = (tags.SLOT, tags.INCARNATION, tags.TOKEN)
+
+
+class Arranged(NamedTuple):
+    """A request and what was chosen for it, before it is known who shares its call."""
+
+    at: int
+    request: ProvisionRequest
+    site: Site
+    type: str
+    spot: bool
+
+
+class Arranger:
+    """Spreads machines evenly over zones, takes the preferred type where it is to be had, and mixes the markets."""
+
+    def __init__(self, census: Census, pools: Pools, subnets: Subnets, belongings: Belongings, clock: Now) -> None:
+        self._census = census
+        self._pools = pools
+        self._subnets = subnets
+        self._belongings = belongings
+        self._clock = clock
+
+    def arrange(self, requests: Sequence[tuple[ProvisionRequest, Machine]]) -> list[str]:
+        """Return a ticket for each request; an empty one where its machine is there already."""
+        tickets = [""] * len(requests)
+        choices: dict[tuple[str, str], _Choices] = {}
+        arranged: list[Arranged] = []
+        for at, (request, machine) in enumerate(requests):
+            cluster, group = request.tags[tags.CLUSTER], request.tags[tags.GROUP]
+            if self._census.present(cluster, request.token):
+                continue
+            if (cluster, group) not in choices:
+                choices[cluster, group] = _Choices(self._pools, *self._census.spread(cluster, group))
+            mixed = request.data_key is None and mixes(machine)
+            site, type_, spot = choices[cluster, group].choose(machine, self._sites(request, machine), mixed=mixed)
+            arranged.append(Arranged(at, request, site, type_, spot))
+        for ticket, members in _calls(arranged, self._pools):
+            for one in members:
+                tickets[one.at] = ticket.text
+        self._census.expect(map(_expected, arranged), self._clock.now())
+        return tickets
+
+    def alone(self, request: ProvisionRequest, machine: Machine) -> Ticket:
+        """Return the ticket of a request that nobody arranged: of one machine, and always the same."""
+        sites = self._sites(request, machine)
+        site = sites[int(request.token.replace("-", "")[-4:], 16) % len(sites)]
+        return Ticket(machine.instance_types[0], *site, spot=machine.capacity.spot_percent == 100)
+
+    def _sites(self, request: ProvisionRequest, machine: Machine) -> tuple[Site, ...]:
+        """Return where a machine may be: where what it keeps is, if it keeps anything, else anywhere allowed."""
+        sites = self._subnets.of(machine)
+        if request.data_key is None:
+            return sites
+        cluster, group = request.tags[tags.CLUSTER], request.tags[tags.GROUP]
+        kept = self._belongings.zone_of(cluster, group, request.data_key, machine)
+        if kept is None:
+            return sites
+        zone, subnet_id = kept
+        if subnet_id is not None:
+            return (Site(zone, subnet_id),)
+        return tuple(site for site in sites if site.zone == zone) or (Site(zone, ""),)
+
+
+class _Choices:
+    """Choices for one group's machines, each of which sees those before it."""
+
+    def __init__(self, pools: Pools, zones: Counter[str], markets: Counter[bool]) -> None:
+        self._pools = pools
+        self._zones = zones
+        self._markets = markets
+        self._taken: Counter[Pool] = Counter()
+
+    def choose(self, machine: Machine, sites: Sequence[Site], *, mixed: bool) -> tuple[Site, str, bool]:
+        """Choose a site, a type and whether it is spot. `mixed`: if it is, EC2 may choose among its types."""
+        spot = _is_spot(machine.capacity, self._markets)
+        order = sorted(sites, key=lambda site: self._zones[site.zone])
+        types = (ANY_TYPE,) if spot and mixed else machine.instance_types
+        site, type_ = next(self._with_room(types, order, spot=spot), (order[0], types[0]))
+        self._zones[site.zone] += 1
+        self._markets[spot] += 1
+        self._taken[Pool(type_, site.zone, spot)] += 1
+        return site, type_, spot
+
+    def _with_room(self, types: Sequence[str], sites: Sequence[Site], *, spot: bool) -> Iterator[tuple[Site, str]]:
+        for site in sites:
+            for type_ in types:
+                pool = Pool(type_, site.zone, spot)
+                if self._pools.room(pool) > self._taken[pool]:
+                    yield site, type_
+
+
+def _is_spot(capacity: Capacity, markets: Counter[bool]) -> bool:
+    """Tell whether the next machine is spot, so that the group keeps its base and its share on demand."""
+    beyond = markets.total() + 1 - capacity.on_demand_base
+    if capacity.spot_percent == 0 or beyond <= 0:
+        return False
+    on_demand = capacity.on_demand_base + -(-beyond * (100 - capacity.spot_percent) // 100)
+    return markets[False] >= on_demand
+
+
+def _calls(arranged: Sequence[Arranged], pools: Pools) -> Iterator[tuple[Ticket, Sequence[Arranged]]]:
+    """Put those together that one call can make: all parameters and all tags but those of the place are the same."""
+    batches: dict[tuple[object, ...], list[Arranged]] = {}
+    for one in arranged:
+        request = one.request
+        common = tuple(sorted((key, value) for key, value in request.tags.items() if key not in _OF_ITS_OWN))
+        alike = (repr(request.machine), request.image.identity, request.user_data, common)
+        numbered = request.data_key is None and request.tags.get(tags.SLOT, "").isdecimal()
+        alone = not numbered or one.type == ANY_TYPE
+        batches.setdefault((one.site, one.type, one.spot, *alike, request.token if alone else ""), []).append(one)
+    for members in batches.values():
+        first = members[0]
+        single = Ticket(first.type, *first.site, spot=first.spot)
+        room = int(min(_LARGEST_CALL, max(1, pools.room(Pool(first.type, first.site.zone, first.spot)))))
+        for chunk in _chunks(sorted(members, key=lambda one: _order(one.request)), room):
+            places = tuple(place_of(one.request) for one in chunk) if len(chunk) > 1 else ()
+            yield replace(single, places=places), chunk
+
+
+def _order(request: ProvisionRequest) -> tuple[int, int]:
+    slot = request.tags.get(tags.SLOT, "")
+    return (int(slot) if slot.isdecimal() else 0, tags.incarnation_of(request.tags))
+
+
+def _chunks(members: Sequence[Arranged], room: int) -> Iterator[Sequence[Arranged]]:
+    """Part them so that a pool is asked for no more than it may have, and their places fit into tags."""
+    for begin in range(0, len(members), room):
+        yield from _fitting(members[begin : begin + room])
+
+
+def _fitting(members: Sequence[Arranged]) -> Iterator[Sequence[Arranged]]:
+    if len(members) < 2 or fit(place_of(one.request) for one in members):
+        yield members
+    else:
+        half = len(members) // 2
+        yield from _fitting(members[:half])
+        yield from _fitting(members[half:])
+
+
+def _expected(one: Arranged) -> Inhabitant:
+    held = one.request.tags
+    return Inhabitant(one.request.token, held[tags.CLUSTER], held[tags.GROUP], one.site.zone, one.spot)

@@ -1,0 +1,94 @@
+"""Who is there, and who will be: what a provider remembers of its machines between a listing and the next.
+
+It is told everything and asks nobody. What was arranged and is not listed yet counts as present, so that choices made
+at once see one another.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from threading import Lock
+from typing import Any, Final
+
+_EXPECTED_SECONDS: Final = 300.0
+"""For so long what was arranged counts although no listing shows it."""
+_ACCEPTED_SECONDS: Final = 600.0
+"""As long as listings may lag at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Inhabitant:
+    """A machine, listed or expected. `id` is empty while nobody knows it. `stays`: it is not on its way out."""
+
+    token: str
+    cluster: str
+    group: str
+    zone: str
+    spot: bool
+    id: str = ""
+    stays: bool = True
+    runs: bool = False
+
+
+class Census:
+    """Safe for threads."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._listed: dict[str, dict[str, Inhabitant]] = {}
+        self._expected: dict[str, tuple[float, Inhabitant]] = {}
+        self._accepted: dict[str, tuple[float, Any]] = {}
+
+    def see(self, cluster: str, inhabitants: Iterable[Inhabitant], now: float) -> None:
+        """Take note of a complete listing of a cluster."""
+        listed = {one.token: one for one in inhabitants if one.token}
+        with self._lock:
+            self._listed[cluster] = listed
+            self._expected = {
+                token: (at, one)
+                for token, (at, one) in self._expected.items()
+                if token not in listed and now - at < _EXPECTED_SECONDS
+            }
+            self._accepted = {id_: one for id_, one in self._accepted.items() if now - one[0] < _ACCEPTED_SECONDS}
+
+    def expect(self, inhabitants: Iterable[Inhabitant], now: float) -> None:
+        """Take note of machines that are about to be made."""
+        with self._lock:
+            self._expected.update((one.token, (now, one)) for one in inhabitants)
+
+    def refused(self, tokens: Iterable[str]) -> None:
+        """Take note that machines were not made after all."""
+        with self._lock:
+            for token in tokens:
+                self._expected.pop(token, None)
+
+    def accepted(self, raws: Iterable[Any], now: float) -> None:
+        """Take note of instances as EC2 gave them when it launched them."""
+        with self._lock:
+            self._accepted.update((raw["InstanceId"], (now, raw)) for raw in raws)
+
+    def accepted_since(self, instance_id: str, when: float) -> Any:
+        """Return an instance as it was launched, if this process did that after `when`; else None."""
+        at, raw = self._accepted.get(instance_id, (when, None))
+        return raw if at > when else None
+
+    def leaves(self, cluster: str, ids: Iterable[str]) -> None:
+        """Take note of machines that are on their way out."""
+        leaving = frozenset(ids)
+        with self._lock:
+            known = self._listed.get(cluster, {})
+            for token in [token for token, one in known.items() if one.id in leaving]:
+                del known[token]
+
+    def present(self, cluster: str, token: str) -> Inhabitant | None:
+        """Return the machine of a token, if it was listed and stays."""
+        with self._lock:
+            one = self._listed.get(cluster, {}).get(token)
+        return one if one is not None and one.stays else None
+
+    def spread(self, cluster: str, group: str) -> tuple[Counter[str], Counter[bool]]:
+        """Count a group's machines by zone, and by whether they are spot."""
+        with self._lock:
+            everyone = [*self._listed.get(cluster, {}).values(), *(one for _, one in self._expected.values())]
+        ours = [one for one in everyone if one.stays and (one.cluster, one.group) == (cluster, group)]
+        return Counter(one.zone for one in ours), Counter(one.spot for one in ours)

@@ -1,0 +1,45 @@
+"""The entry point's object. Importing it loads no SDK."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+
+from pydantic import BaseModel
+
+from infrakit_providers.aws.faults import require_sdk
+from infrakit_providers.aws.machine import Machine
+from infrakit_providers.aws.permissions import least_policy
+from infrakit_providers.aws.prices import read_prices
+from infrakit_providers.aws.settings import Settings, complaints
+from infrakit_py.model.spec import Json
+from infrakit_py.spi.complaint import Complaint
+from infrakit_py.spi.provider import MachineReview, Provider, ProviderContext, Wanted
+
+
+class AwsPlugin:
+    """EC2 instances of one account in one region."""
+
+    summary = "EC2 instances of an AWS account in one region"
+    settings: type[BaseModel] = Settings
+    machine: type[BaseModel] = Machine
+
+    def review(self, review: MachineReview) -> Iterable[Complaint]:
+        return complaints(review)
+
+    def points(self, reference: str) -> bool:
+        return reference.startswith("ssm:")
+
+    def permissions(self, cluster: str, settings: Mapping[str, Json], wanted: Sequence[Wanted]) -> str:
+        region = Settings.model_validate(dict(settings)).region
+        machines = [(Machine.model_validate(dict(one.machine)), one.named, one.image.reference) for one in wanted]
+        return json.dumps(least_policy(cluster, machines, region), indent=2)
+
+    def open(self, settings: Mapping[str, Json], context: ProviderContext) -> Provider:
+        require_sdk()
+        chosen = Settings.model_validate(dict(settings))
+        if chosen.prices is not None:
+            from infrakit_providers.aws.priced import PricedAwsProvider
+
+            return PricedAwsProvider(chosen, context, read_prices(context.directory / chosen.prices))
+        from infrakit_providers.aws.provider import AwsProvider
+
+        return AwsProvider(chosen, context)

@@ -1,0 +1,47 @@
+"""What EC2 had no more of, for some minutes: pools are a type in a zone, on demand or spot.
+
+A pool that could not give many machines at once is asked for half as many, and only one that cannot give a single one
+is left out.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import inf
+from threading import Lock
+
+from infrakit_providers.aws.subnets import Site
+from infrakit_py.spi.provider import Now
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """Where machines come from."""
+
+    type: str
+    zone: str
+    spot: bool
+
+
+class Pools:
+    """Safe for threads."""
+
+    def __init__(self, clock: Now, memory_seconds: float) -> None:
+        self._clock = clock
+        self._memory_seconds = memory_seconds
+        self._lock = Lock()
+        self._room: dict[Pool, tuple[float, int]] = {}
+
+    def room(self, pool: Pool) -> float:
+        """Return how many machines may be asked for at once; infinity where nothing is known against it."""
+        with self._lock:
+            until, room = self._room.get(pool, (0.0, 0))
+            return room if self._clock.now() < until else inf
+
+    def had_none(self, pool: Pool, asked: int) -> None:
+        """Remember that a pool could not give so many machines at once."""
+        with self._lock:
+            self._room[pool] = self._clock.now() + self._memory_seconds, asked // 2
+
+    def any_left(self, types: Sequence[str], sites: Sequence[Site], *, spot: bool) -> bool:
+        """Tell whether there is still a pool to try."""
+        return any(self.room(Pool(type_, site.zone, spot)) >= 1 for type_ in types for site in sites)

@@ -1,0 +1,94 @@
+"""What machines cost, by a file, and what is said of mistakes in it."""
+
+from pathlib import Path
+
+import pytest
+
+from infrakit_providers.aws.prices import Prices, read_prices
+from infrakit_py.errors import ProviderError
+
+WHOLE = """\
+currency: EUR
+per_hour:
+  m5.large: 0.115
+  m5.metal-24xl: 5
+spot_per_hour: {m5.large: 0.041}
+disks_per_gib_month: {gp3: 0.0952}
+"""
+
+
+def read(directory: Path, text: str) -> Prices:
+    path = directory / "prices.yml"
+    path.write_text(text)
+    return read_prices(path)
+
+
+def refusal(directory: Path, text: str) -> str:
+    with pytest.raises(ProviderError) as caught:
+        read(directory, text)
+    return str(caught.value).replace(f"{directory}/", "")
+
+
+def test_a_whole_file_is_read(tmp_path: Path) -> None:
+    prices = read(tmp_path, WHOLE)
+    assert prices.currency == "EUR"
+    assert prices.per_hour == {"m5.large": 0.115, "m5.metal-24xl": 5}
+    assert prices.disks_per_gib_month == {"gp3": 0.0952}
+
+
+@pytest.mark.parametrize(
+    ("instance_type", "spot", "price"),
+    [
+        ("m5.large", False, 0.115),
+        ("m5.large", True, 0.041),
+        ("m5.metal-24xl", True, None),
+        ("c5.large", False, None),
+    ],
+    ids=["on demand", "spot", "never the other price", "not in the file"],
+)
+def test_a_price_is_the_file_s_or_none(tmp_path: Path, instance_type: str, spot: bool, price: float | None) -> None:
+    assert read(tmp_path, WHOLE).of_type(instance_type, spot) == price
+
+
+def test_prices_are_in_dollars_unless_the_file_says_otherwise(tmp_path: Path) -> None:
+    assert read(tmp_path, "per_hour: {m5.large: 1}").currency == "USD"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "prices.yml: the price file is empty"),
+        ("[m5.large]", "prices.yml:1:1: must be a mapping"),
+        ("currency: USD\n", "prices.yml:1:1: per_hour: missing"),
+        ("per_hour: {}\nperhour: {}\n", "prices.yml:2:1: perhour: unknown key"),
+        ("per_hour:\n  m5.large: cheap\n", "prices.yml:2:3: per_hour.m5.large: must be a number"),
+        ("per_hour: {m5.large: -1}\n", "prices.yml:1:12: per_hour.m5.large: must be greater than or equal to 0"),
+        ("per_hour: {m5.large: .nan}\n", "prices.yml:1:12: per_hour.m5.large: must be a finite number"),
+        ("per_hour: {m5.large: true}\n", "prices.yml:1:12: per_hour.m5.large: must be a number"),
+        ("per_hour: {m5: 1}\n", "prices.yml:1:12: per_hour.m5: must look like m5.large"),
+        ("per_hour: {5: 1}\n", "prices.yml:1:12: per_hour.5: must be text"),
+        ("per_hour: {}\ndisks_per_gib_month: {gp9: 1}\n", "prices.yml:2:23: disks_per_gib_month.gp9: must be 'gp3'"),
+        ("per_hour: {}\ncurrency: dollar\n", "prices.yml:2:1: currency: must match pattern"),
+        ("per_hour:\n  m5.large: 1\n  m5.large: 2\n", "prices.yml:3:3: m5.large is there twice"),
+        ("per_hour: {}\nper_hour: {}\n", "prices.yml:2:1: per_hour is there twice"),
+        ("per_hour: [\n", "prices.yml:2:1: expected the node content"),
+        ("per_hour: {? [a] : 1}\n", "prices.yml:1:14: found unhashable key"),
+        ("per_hour: !!python/name:os.system ''\n", "prices.yml:1:11: could not determine a constructor"),
+        ("per_hour: 2020-13-45\n", "prices.yml: not YAML: month must be in 1..12"),
+        ("\x00", "prices.yml: not YAML: unacceptable character"),
+        ("[" * 500, "prices.yml: not YAML"),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_named_with_its_place(tmp_path: Path, text: str, message: str) -> None:
+    assert refusal(tmp_path, text).startswith(message)
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ProviderError, match=r"cannot read the price file .*none\.yml: No such file or directory"):
+        read_prices(tmp_path / "none.yml")
+
+
+def test_a_file_that_is_not_text_is_named(tmp_path: Path) -> None:
+    (tmp_path / "prices.yml").write_bytes(b"\xff\xfe")
+    with pytest.raises(ProviderError, match=r"prices\.yml: not UTF-8 text"):
+        read_prices(tmp_path / "prices.yml")
