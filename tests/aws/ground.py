@@ -8,6 +8,8 @@ from unittest.mock import patch
 
 from infrakit_providers.aws import plugin
 from infrakit_providers.aws.places import own_tags
+from infrakit_providers.simulated.buckets import Call
+from infrakit_providers.simulated.faults import Fault
 from infrakit_py.clock import VirtualClock
 from infrakit_py.images.identity import read_image
 from infrakit_py.model.instance import InstanceId
@@ -80,6 +82,7 @@ def fake_target(
             remembers_tokens=True,
             minds_parameters=False,
             stop=lambda id_: fake.kill(id_),
+            lose_reply=lambda: fake.fail(Call.PROVISION, Fault.LOST_REPLY),
             all_tags=lambda: [own_tags(fake.tags_of(id_), 0) for id_ in fake.ids()],
         ) as target:
             yield target

@@ -57,7 +57,7 @@ class Belongings:
         """Make what is missing of what a machine keeps, and return its interface's id, if it keeps one.
 
         Idempotent, also for several processes at once; what a crash left half done is found again. Transient while a
-        predecessor has any of it. ProviderError where something is in another zone.
+        predecessor has a disk or the interface. ProviderError where something is in another zone.
         """
         if not _keeps(machine):
             return None

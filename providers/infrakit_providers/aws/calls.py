@@ -11,12 +11,12 @@ from threading import Lock
 from typing import Any, Final
 
 import structlog
-from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt
 
 from infrakit_providers.aws.clients import Clients
 from infrakit_providers.aws.faults import EXPIRED, code_of, translated
 from infrakit_providers.aws.settings import Limits
-from infrakit_py.errors import ProviderError, Throttled
+from infrakit_py.errors import ProviderError, Throttled, Transient
 from infrakit_py.spi.provider import Now, Rate
 
 _ATTEMPTS: Final = 5
@@ -118,7 +118,7 @@ class Caller:
 
     def _repeated(self, kind: Kind, service: str, operation: str, doing: str, parameters: dict[str, Any]) -> Any:
         policy = Retrying(
-            retry=retry_if_exception(lambda error: isinstance(error, ProviderError) and error.retryable),
+            retry=retry_if_exception_type(Transient),
             stop=stop_after_attempt(_ATTEMPTS),
             wait=self._wait,
             sleep=self._clock.sleep,

@@ -72,6 +72,11 @@ class Census:
         at, raw = self._accepted.get(instance_id, (when, None))
         return raw if at > when else None
 
+    def accepted_after(self, when: float) -> list[str]:
+        """Return the ids of instances that this process launched after `when`."""
+        with self._lock:
+            return [id_ for id_, (at, _) in self._accepted.items() if at > when]
+
     def leaves(self, cluster: str, ids: Iterable[str]) -> None:
         """Take note of machines that are on their way out."""
         leaving = frozenset(ids)

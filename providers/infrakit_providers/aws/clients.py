@@ -1,5 +1,6 @@
 """The SDK's clients of one account and region, with its credentials. No call is made here but to get credentials."""
 
+from functools import cache
 from threading import RLock
 from typing import TYPE_CHECKING, Any, Final
 
@@ -8,6 +9,8 @@ from infrakit_providers.aws.settings import AssumeRole, Settings
 
 if TYPE_CHECKING:
     from boto3 import Session
+    from botocore.loaders import Loader
+    from botocore.session import Session as BotocoreSession
 
 _CONNECT_SECONDS: Final = 5
 _READ_SECONDS: Final = 60
@@ -64,7 +67,9 @@ class Clients:
 def _session(settings: Settings) -> "Session":
     import boto3
 
-    session = boto3.Session(profile_name=settings.profile, region_name=settings.region)
+    session = boto3.Session(
+        profile_name=settings.profile, region_name=settings.region, botocore_session=_bare_session()
+    )
     return session if settings.assume_role is None else _as_role(session, settings.assume_role)
 
 
@@ -73,7 +78,6 @@ def _as_role(session: "Session", role: AssumeRole) -> "Session":
     import boto3
     from botocore.credentials import AssumeRoleCredentialFetcher, DeferredRefreshableCredentials
     from botocore.exceptions import NoCredentialsError
-    from botocore.session import get_session
 
     source = session.get_credentials()
     if source is None:
@@ -88,6 +92,23 @@ def _as_role(session: "Session", role: AssumeRole) -> "Session":
         extra_args=arguments,
     )
     credentials = DeferredRefreshableCredentials(refresh_using=fetcher.fetch_credentials, method="assume-role")
-    inner = get_session()
+    inner = _bare_session()
     inner.__dict__["_credentials"] = credentials  # there is no public way to give a session such credentials
     return boto3.Session(botocore_session=inner, region_name=session.region_name)
+
+
+def _bare_session() -> "BotocoreSession":
+    """Return a session that reads the services' models with all others of this process: each takes half a second."""
+    from botocore.session import get_session
+
+    session = get_session()
+    session.register_component("data_loader", _loader())
+    return session
+
+
+@cache
+def _loader() -> "Loader":
+    from botocore.session import get_session
+
+    loader: Loader = get_session().get_component("data_loader")
+    return loader

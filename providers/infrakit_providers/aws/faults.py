@@ -37,6 +37,7 @@ NO_CAPACITY: Final = frozenset(
         "InsufficientInstanceCapacity",
         "InsufficientHostCapacity",
         "InsufficientReservedInstanceCapacity",
+        "InsufficientVolumeCapacity",
         "InsufficientFreeAddressesInSubnet",
         "SpotMaxPriceTooLow",
         "UnfulfillableCapacity",

@@ -181,7 +181,9 @@ class AwsProvider(Provider):
 
     def sweep(self, cluster: str, leftovers: Sequence[Leftover]) -> Sequence[Outcome]:
         templates = [one for one in leftovers if one.kind == TEMPLATE]
-        others = iter(self._belongings.sweep(cluster, [one for one in leftovers if one.kind != TEMPLATE]))
+        kept = [one for one in leftovers if one.kind != TEMPLATE]
+        new = self._census.accepted_after(self._clock.now() - self.listing_lag_seconds)
+        others = iter(self._belongings.sweep(cluster, kept, new))
         deleted = iter([self._launcher.fleets.delete(cluster, one) for one in templates])
         return [next(deleted if one.kind == TEMPLATE else others) for one in leftovers]
 
