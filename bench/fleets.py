@@ -1,4 +1,4 @@
-"""Fleets to measure on: snapshots of any size, and the real engine on the simulated cloud."""
+"""Fleets to measure on: snapshots of any size, and the real engine on any provider."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -8,9 +8,6 @@ from typing import Final
 
 from infrakit_groups.flavors.vanilla import plugin as vanilla
 from infrakit_groups.policies import rolling
-from infrakit_providers.simulated.cloud import SimCloud
-from infrakit_providers.simulated.provider import SimulatedProvider
-from infrakit_providers.simulated.settings import SimSettings
 from infrakit_py.clock import Clock
 from infrakit_py.engine.budget import Budget
 from infrakit_py.engine.cluster import Cluster, declared, revived
@@ -18,6 +15,7 @@ from infrakit_py.engine.engine import Engine
 from infrakit_py.engine.events import Event
 from infrakit_py.engine.execute import Executor
 from infrakit_py.engine.health import HealthMonitor
+from infrakit_py.engine.limits import Limiters
 from infrakit_py.engine.observe import Observer
 from infrakit_py.engine.reconcile import Reconciler
 from infrakit_py.engine.runner import Runner
@@ -25,7 +23,8 @@ from infrakit_py.engine.versions import Versions
 from infrakit_py.model import tags
 from infrakit_py.model.instance import Health, Instance, InstanceId, InstanceState, Member, Snapshot, Verdict
 from infrakit_py.model.plan import Desired
-from infrakit_py.model.spec import FlavorSpec, GroupSpec, HealthCheck, Image, ImageForm, RolloutSpec
+from infrakit_py.model.spec import FlavorSpec, GroupSpec, HealthCheck, Image, ImageForm, Json, RolloutSpec
+from infrakit_py.spi.provider import Provider
 from infrakit_py.spi.store import Store
 
 IMAGES: Final = {
@@ -65,14 +64,14 @@ def wanted(group: str, machines: int, rollout: RolloutSpec) -> Desired:
 
 @dataclass
 class Fleet:
-    """One group on a simulated cloud, and the engine that works on it."""
+    """One group at a provider, and the engine that works on it."""
 
-    settings: Mapping[str, object]
+    provider: Provider
     clock: Clock
     runner: Callable[[], Runner]
     store: Store
+    images: Mapping[str, Image] = field(default_factory=lambda: IMAGES)
     events: list[Event] = field(default_factory=list)
-
     runners: list[Runner] = field(default_factory=list)
 
     def close(self) -> None:
@@ -80,20 +79,17 @@ class Fleet:
         for runner in self.runners:
             runner.close()
 
-    def __post_init__(self) -> None:
-        self.cloud = SimCloud(SimSettings.model_validate(self.settings), self.clock)
-        self.provider = SimulatedProvider(self.cloud)
-
     def engine(self, group: GroupSpec, *, endless: bool = False) -> Engine:
         """Make the engine as `infra apply` does."""
         runner = self.runner()
         self.runners.append(runner)
         flavor = vanilla.open(group.flavor.options, cluster="bench", group=group.name)
-        made = {group.name: declared("bench", group, IMAGES[group.image], flavor, rolling, revision=1)}
-        providers = {"cloud": self.provider}
+        made = {group.name: declared("bench", group, self.images[group.image], flavor, rolling, revision=1)}
+        providers: dict[str, Provider] = {"cloud": self.provider}
         cluster = Cluster("bench", 1, providers, made, {})
         observer = Observer("bench", providers, self.store, HealthMonitor(self.clock, runner), self.clock, Random(1))
-        executor = Executor(cluster, self.store, runner, self.clock, self.events.append)
+        limiters = Limiters().of(providers, self.clock.now())
+        executor = Executor(cluster, self.store, runner, self.clock, self.events.append, limiters)
         versions = Versions(
             "bench", self.store, self.clock, lambda version, now: revived("bench", version, now, flavor, rolling)
         )
@@ -121,7 +117,11 @@ class Fleet:
 
 
 def group(
-    size: int, image: str = "v1", rollout: RolloutSpec | None = None, check: HealthCheck | None = None
+    size: int,
+    image: str = "v1",
+    rollout: RolloutSpec | None = None,
+    check: HealthCheck | None = None,
+    machine: Mapping[str, Json] | None = None,
 ) -> GroupSpec:
     """Declare a group. Without a check a machine is healthy when it runs."""
     return GroupSpec(
@@ -129,6 +129,7 @@ def group(
         provider="cloud",
         image=image,
         size=size,
+        machine=machine or {},
         flavor=FlavorSpec(),
         health=check or HealthCheck(grace_seconds=600.0),
         rollout=rollout or RolloutSpec(progress_deadline_seconds=86400.0),

@@ -15,6 +15,7 @@ from infrakit_py.engine.cluster import Cluster, Group, declared, revived, want_n
 from infrakit_py.engine.controller import Keeper, Opened
 from infrakit_py.engine.events import Listener
 from infrakit_py.engine.health import PROBES_AT_ONCE, HealthMonitor
+from infrakit_py.engine.limits import Limiters
 from infrakit_py.engine.observe import Observer
 from infrakit_py.engine.rehearse import Script
 from infrakit_py.engine.runner import InlineRunner, Runner, ThreadRunner
@@ -62,6 +63,7 @@ class App:
     environment: Mapping[str, str] = field(default_factory=lambda: os.environ)
     clock: Clock = field(default_factory=SystemClock)
     plugins: InstalledPlugins = field(default_factory=InstalledPlugins)
+    limiters: Limiters = field(default_factory=Limiters)
 
     def load(self, paths: Sequence[Path], images: ImageReader = read_image) -> tuple[ClusterSpec, ...]:
         """Read and validate specs. SpecError with every mistake; nothing has been touched."""
@@ -118,7 +120,14 @@ class App:
             cluster = Cluster(spec.name, revision, providers, groups, order, spec.max_unavailable)
             revive = self._revive(spec, providers)
             versions = Versions(spec.name, kept, self.clock, revive, spec.providers.keys())
-            yield Workbench(spec, cluster, observer, monitor, runner, self.clock, kept, versions, chance)
+            limiters = self.limiters.of(providers, self.clock.now())
+            yield Workbench(spec, cluster, observer, monitor, runner, self.clock, kept, versions, chance, limiters)
+
+    @contextmanager
+    def provider(self, spec: ClusterSpec, name: str) -> Iterator[Provider]:
+        """Open one of a cluster's providers, to ask it things. One that cannot be opened answers with the reason."""
+        with ExitStack() as stack:
+            yield self._open(spec, name, stack)
 
     def history(self, cluster: str) -> Sequence[HistoryEntry]:
         """Return what happened to the versions of a cluster's groups, the oldest first. Write nothing."""
@@ -236,7 +245,10 @@ class App:
                     providers[group.provider] = Unreachable(failure)
                 images[name] = resolved(image, reference)
             groups[group.name] = replace(group, image=name)
-        return replace(spec, images=images, groups=groups)
+        used = {group.image for group in groups.values()}
+        pointers = {image.name for image in images.values() if image.written}
+        kept = {name: image for name, image in images.items() if name in used or name not in pointers}
+        return replace(spec, images=kept, groups=groups)
 
     def _flavor(self, spec: ClusterSpec, group: GroupSpec) -> Flavor:
         plugin = self.plugins.flavor(group.flavor.kind)
@@ -261,7 +273,7 @@ class App:
                     stack.callback(clouds[name].close)
             for name, cloud in clouds.items():
                 scene.set_up(name, cloud)
-            yield Stage(self.environment, clock, self.plugins, clouds, script.seed or 0)
+            yield Stage(self.environment, clock, self.plugins, clouds=clouds, seed=script.seed or 0)
 
     def mishaps(self) -> Mapping[str, str]:
         """Return what may go wrong in a rehearsal, each with a line of help."""

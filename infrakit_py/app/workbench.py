@@ -1,7 +1,7 @@
 """One cluster with its providers opened: looked at, planned, changed. What it is made of comes from the app."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import inf
 from random import Random
 from threading import Event as Flag
@@ -16,6 +16,7 @@ from infrakit_py.engine.events import Event, EventKind, Listener
 from infrakit_py.engine.execute import Executor
 from infrakit_py.engine.forecast import Forecast, World, forecast
 from infrakit_py.engine.health import HealthMonitor
+from infrakit_py.engine.limits import Limiter
 from infrakit_py.engine.observe import Observer
 from infrakit_py.engine.reconcile import Reconciler
 from infrakit_py.engine.runner import Runner
@@ -34,7 +35,10 @@ POLL_SECONDS: Final = 1.0
 
 @dataclass(slots=True)
 class Workbench:
-    """One cluster with its providers opened: look at it, plan it, change it."""
+    """One cluster with its providers opened: look at it, plan it, change it.
+
+    `unseen` names the groups that could not be seen at the last look.
+    """
 
     spec: ClusterSpec
     cluster: Cluster
@@ -45,6 +49,8 @@ class Workbench:
     store: Store
     versions: Versions
     chance: Random
+    limiters: Mapping[str, Limiter]
+    unseen: set[str] = field(default_factory=set)
 
     def look(self) -> Mapping[str, GroupPlan]:
         """Observe and decide once for every group, after its machines' health is known. Touch nothing."""
@@ -145,7 +151,7 @@ class Workbench:
         return tuple(errors)
 
     def _reconciler(self, listener: Listener) -> Reconciler:
-        executor = Executor(self.cluster, self.store, self.runner, self.clock, listener)
+        executor = Executor(self.cluster, self.store, self.runner, self.clock, listener, self.limiters)
         sizes = {name: group.desired.count for name, group in self.cluster.groups.items()}
         budget = Budget(self.cluster.max_unavailable, sizes)
         return Reconciler(self.observer, executor, self.versions, budget, self.clock)
@@ -155,9 +161,11 @@ class Workbench:
         return {name: self._decide(reconciler, group, turn) for name, group in self.cluster.groups.items()}
 
     def _decide(self, reconciler: Reconciler, group: Group, after_turn: int) -> GroupPlan:
+        self.unseen.discard(group.name)
         try:
             return reconciler.decide(group, after_turn=after_turn, max_age_seconds=inf)[0]
         except ProviderError as exc:
+            self.unseen.add(group.name)
             return _blind(group, exc)
 
     def _forecast(self, group: Group) -> Forecast:

@@ -11,6 +11,8 @@ class EventKind(StrEnum):
     PUBLISHED = "published"
     CREATING = "creating"
     CREATED = "created"
+    FINISHING = "finishing"
+    FINISHED = "finished"
     READY = "ready"
     DRAINING = "draining"
     DESTROYING = "destroying"

@@ -4,18 +4,19 @@ Order: publish, remember what is about to be created, create, then drain, destro
 between calls: what was begun is finished, nothing new is begun.
 """
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from threading import Event as Flag
-from typing import Final, NoReturn, TypeVar
+from typing import Final, NoReturn, TypeAlias, TypeVar
 
 import structlog
 
 from infrakit_py.clock import Clock
 from infrakit_py.engine.cluster import Cluster, Group
 from infrakit_py.engine.events import Event, EventKind, Listener
-from infrakit_py.engine.limits import Kind, Limiter
+from infrakit_py.engine.limits import Grant, Kind, Limiter, Urgency, urgency_of
 from infrakit_py.engine.runner import Runner
 from infrakit_py.errors import InfrakitError, ProviderError, Throttled, TokenSpent
 from infrakit_py.model import tags
@@ -29,6 +30,7 @@ from infrakit_py.spi.store import Intent, Store
 A = TypeVar("A", Drain, Destroy, Retag)
 R = TypeVar("R")
 T = TypeVar("T")
+Urgent: TypeAlias = Callable[[Action], Urgency]
 
 _PROGRESS_SECONDS: Final = 1.0
 _log: Final = structlog.get_logger("infrakit.execute")
@@ -49,34 +51,35 @@ class Execution:
 
 @dataclass(slots=True)
 class Executor:
-    """Carries out one cluster's plans."""
+    """Carries out one cluster's plans. `limiters`: by provider; other clusters may share them."""
 
     cluster: Cluster
     store: Store
     runner: Runner
     clock: Clock
     listener: Listener
+    limiters: Mapping[str, Limiter]
     stop: Flag = field(default_factory=Flag)
-    limiters: dict[str, Limiter] = field(default_factory=dict)
 
-    def __post_init__(self) -> None:
-        now = self.clock.now()
-        self.limiters |= {name: Limiter(provider.limits, now) for name, provider in self.cluster.providers.items()}
-
-    def execute(self, group: Group, plan: GroupPlan, previous: Group | None = None) -> Execution:
+    def execute(
+        self, group: Group, plan: GroupPlan, previous: Group | None = None, *, whole: bool = False
+    ) -> Execution:
         """Try every action of the plan once, as far as limits allow. StoreError leaves before anything is created.
 
-        `previous` makes the machines of the last good version.
+        Of actions of a kind the most urgent come first. `previous` makes the machines of the last good version.
+        `whole`: the group had all its machines once, and what it lacks it has lost.
         """
-        result = self._publish(group, [a for a in plan.actions if isinstance(a, Publish)])
+        urgency = partial(urgency_of, plan=plan, whole=whole)
+        actions = sorted(plan.actions, key=urgency)
+        result = self._publish(group, [a for a in actions if isinstance(a, Publish)])
         if result.failures:
             return result
         for step in (
-            partial(self._create, group, [a for a in plan.actions if isinstance(a, Create) and not a.previous]),
-            partial(self._create, previous, [a for a in plan.actions if isinstance(a, Create) and a.previous]),
-            partial(self._drain, group, [a for a in plan.actions if isinstance(a, Drain)]),
-            partial(self._destroy, group, [a for a in plan.actions if isinstance(a, Destroy)]),
-            partial(self._retag, group, [a for a in plan.actions if isinstance(a, Retag)]),
+            partial(self._create, group, [a for a in actions if isinstance(a, Create) and not a.previous], urgency),
+            partial(self._create, previous, [a for a in actions if isinstance(a, Create) and a.previous], urgency),
+            partial(self._drain, group, [a for a in actions if isinstance(a, Drain)], urgency),
+            partial(self._destroy, group, [a for a in actions if isinstance(a, Destroy)], urgency),
+            partial(self._retag, group, [a for a in actions if isinstance(a, Retag)], urgency),
         ):
             result = _joined(result, step())
         return result
@@ -105,14 +108,14 @@ class Executor:
         provider.publish(action.image, progress)
         return [Outcome()]
 
-    def _create(self, group: Group | None, actions: Sequence[Create]) -> Execution:
+    def _create(self, group: Group | None, actions: Sequence[Create], urgency: Urgent) -> Execution:
         if not actions or group is None or group.spec is None or group.desired.image is None:
             return Execution()
         spec, image = group.spec, group.desired.image
-        now = self.clock.now()
+        purpose = f"previous {EventKind.CREATED}" if actions[0].previous else EventKind.CREATED
         completing = [action for action in actions if action.completes]  # nothing new is made: no limit holds
         actions = [action for action in actions if not action.completes]
-        grant = self.limiters[group.desired.provider].take(Kind.PROVISION, len(actions), now)
+        grant = self._granted(group, group.desired.provider, Kind.PROVISION, actions, urgency, purpose)
         actions = [*completing, *actions[: grant.machines]]
         if not actions:
             return Execution(more_at=grant.more_at)
@@ -125,7 +128,8 @@ class Executor:
         intents = [self._intent(group, *pair) for pair in zip(actions, ticketed, strict=True)]
         self.store.record(intents)
         for action in actions:
-            self._tell(group, EventKind.CREATING, f"{action.name}: {action.reason}", name=action.name)
+            kind = EventKind.FINISHING if action.completes else EventKind.CREATING
+            self._tell(group, kind, f"{action.name}: {action.reason}", name=action.name)
         provider = self.cluster.providers[group.desired.provider]
         outcomes, stopped = self._in_batches(provider, ticketed, provider.limits.provision_batch, provider.provision)
         self._remember(intents[: len(outcomes)], outcomes)
@@ -133,6 +137,13 @@ class Executor:
         self._learn(group.desired.provider, Kind.PROVISION, outcomes)
         accounted = self._account(group, actions[: len(outcomes)], outcomes, EventKind.CREATED)
         return replace(accounted, stopped=stopped, more_at=grant.more_at)
+
+    def _granted(
+        self, group: Group, provider: str, kind: Kind, actions: Sequence[Action], urgency: Urgent, purpose: str
+    ) -> Grant:
+        """Take tokens for these actions. Of a group each `purpose` waits for them by itself."""
+        claimant = (self.cluster.name, group.name, provider, purpose)
+        return self.limiters[provider].take(kind, Counter(map(urgency, actions)), self.clock.now(), claimant)
 
     def _arranged(
         self, group: Group, actions: Sequence[Create], requests: Sequence[ProvisionRequest]
@@ -161,9 +172,10 @@ class Executor:
             self.limiters[provider].refused(kind, self.clock.now())
 
     def _remember(self, intents: Sequence[Intent], outcomes: Sequence[Outcome]) -> None:
-        """Note ids of what was accepted. An answer that never came leaves the intent as it is: it may exist."""
+        """Note ids of what was accepted. An answer that never came leaves an intent without one: it may exist."""
         accepted: list[Intent] = []
         refused: list[Intent] = []
+        now = self.clock.now()
         for intent, outcome in zip(intents, outcomes, strict=True):
             if outcome.error is None:
                 accepted.append(replace(intent, instance_id=outcome.instance_id))
@@ -171,6 +183,8 @@ class Executor:
                 accepted.append(replace(intent, gone=True))
             elif outcome.error.refused or not outcome.error.retryable:
                 refused.append(intent)
+            else:  # it may have been asked for until just now, long after a large batch began
+                accepted.append(replace(intent, since=now))
         self.store.record(accepted)
         self.store.forget(refused)
 
@@ -216,12 +230,13 @@ class Executor:
             ticket=request.ticket,
         )
 
-    def _drain(self, group: Group, actions: Sequence[Drain]) -> Execution:
+    def _drain(self, group: Group, actions: Sequence[Drain], urgency: Urgent) -> Execution:
         began = {tags.DRAINING: repr(self.clock.now())}
         requests = [TagRequest(a.instance_id, self.cluster.name, began, group=group.name) for a in actions]
         return self._by_provider(
             group,
             actions,
+            urgency,
             requests,
             Kind.TAG,
             lambda p: (p.limits.tag_batch, p.tag),
@@ -230,11 +245,12 @@ class Executor:
             quiet=True,
         )
 
-    def _destroy(self, group: Group, actions: Sequence[Destroy]) -> Execution:
+    def _destroy(self, group: Group, actions: Sequence[Destroy], urgency: Urgent) -> Execution:
         requests = [DestroyRequest(a.instance_id, self.cluster.name, group.name) for a in actions]
         return self._by_provider(
             group,
             actions,
+            urgency,
             requests,
             Kind.DESTROY,
             lambda p: (p.limits.destroy_batch, p.destroy),
@@ -242,18 +258,19 @@ class Executor:
             before=EventKind.DESTROYING,
         )
 
-    def _retag(self, group: Group, actions: Sequence[Retag]) -> Execution:
+    def _retag(self, group: Group, actions: Sequence[Retag], urgency: Urgent) -> Execution:
         requests = [
             TagRequest(a.instance_id, self.cluster.name, a.set_tags, a.remove_tags, group.name) for a in actions
         ]
         return self._by_provider(
-            group, actions, requests, Kind.TAG, lambda p: (p.limits.tag_batch, p.tag), EventKind.TAGGED
+            group, actions, urgency, requests, Kind.TAG, lambda p: (p.limits.tag_batch, p.tag), EventKind.TAGGED
         )
 
     def _by_provider(
         self,
         group: Group,
         actions: Sequence[A],
+        urgency: Urgent,
         requests: Sequence[R],
         kind: Kind,
         call_of: Callable[[Provider], tuple[int, Callable[[Sequence[R]], Sequence[Outcome]]]],
@@ -266,7 +283,7 @@ class Executor:
         result = Execution()
         for name in sorted({action.provider for action in actions}):
             chosen = [i for i, action in enumerate(actions) if action.provider == name]
-            grant = self.limiters[name].take(kind, len(chosen), self.clock.now())
+            grant = self._granted(group, name, kind, [actions[i] for i in chosen], urgency, done)
             chosen = chosen[: grant.machines]
             result = _joined(result, Execution(more_at=grant.more_at))
             provider = self.cluster.providers[name]
@@ -314,9 +331,10 @@ class Executor:
         for action, outcome in zip(actions, outcomes, strict=True):
             name = _name_of(action)
             if outcome.error is None:
-                _log.info(done.value, cluster=self.cluster.name, group=group.name, machine=name, why=action.reason)
+                kind = EventKind.FINISHED if isinstance(action, Create) and action.completes else done
+                _log.info(kind.value, cluster=self.cluster.name, group=group.name, machine=name, why=action.reason)
                 if not quiet:
-                    self._tell(group, done, name, name=name, instance=outcome.instance_id or "")
+                    self._tell(group, kind, name, name=name, instance=outcome.instance_id or "")
             else:
                 failures.append((action, outcome.error))
                 kind = EventKind.RETRY if outcome.error.retryable else EventKind.FAILED

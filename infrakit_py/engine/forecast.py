@@ -4,6 +4,7 @@ What `infra plan` shows is what the engine will decide, wave by wave, if machine
 with this provider and nothing else changes. It touches nothing and asks nobody.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from heapq import heappop, heappush
@@ -11,7 +12,7 @@ from itertools import count
 from math import inf
 from typing import Final, assert_never
 
-from infrakit_py.engine.limits import Kind, Limiter
+from infrakit_py.engine.limits import Kind, Limiter, urgency_of
 from infrakit_py.engine.patience import Patience
 from infrakit_py.model import tags
 from infrakit_py.model.instance import (
@@ -98,11 +99,13 @@ class Forecast:
 
     @property
     def counts(self) -> Mapping[str, int]:
-        """Count what will be done: create, replace, destroy, tag, publish."""
-        counts = {"create": 0, "replace": 0, "destroy": 0, "tag": 0, "publish": 0}
+        """Count what will be done: create, finish, replace, destroy, tag, publish."""
+        counts = {"create": 0, "finish": 0, "replace": 0, "destroy": 0, "tag": 0, "publish": 0}
         for wave in self.waves:
             for action in wave.actions:
                 match action:
+                    case Create(completes=True):
+                        counts["finish"] += 1
                     case Create():
                         counts["create"] += 1
                     case Destroy(cause=Cause.REPLACE | Cause.HEAL):
@@ -235,8 +238,10 @@ class _Rehearsal:
         for kind, actions in ((Kind.PROVISION, creates), (Kind.DESTROY, destroys)):
             if not actions:
                 continue
-            grant = limiter.take(kind, len(actions), self.now)
-            allowed |= {id(action) for action in actions[: grant.machines]}
+            urgencies = [urgency_of(action, plan) for action in actions]
+            grant = limiter.take(kind, Counter(urgencies), self.now)
+            first = sorted(range(len(actions)), key=urgencies.__getitem__)[: grant.machines]
+            allowed |= {id(actions[number]) for number in first}
             if grant.more_at:
                 more_at = min(more_at, grant.more_at)
         done = [a for a in plan.actions if not isinstance(a, Create | Destroy) or id(a) in allowed]
@@ -269,15 +274,23 @@ class _Rehearsal:
                 assert_never(action)
 
     def _create(self, action: Create) -> None:
-        for coming in self.in_flight:
-            if (coming.slot, coming.incarnation) == (action.slot, action.incarnation):
-                return  # asked for once more: it is on its way already
+        place = (action.slot, action.incarnation)
+        if any((coming.slot, coming.incarnation) == place for coming in self.in_flight):
+            self.in_flight = [  # asked for once more, it answers: it is on its way already
+                replace(coming, accepted=True) if (coming.slot, coming.incarnation) == place else coming
+                for coming in self.in_flight
+            ]
+            self.course.expect(tuple(self.in_flight))
+            return
         new = _created(self.desired, action, self.now)
-        if action.resumes:
-            for assessed in self.course.members:
-                member = assessed.member
-                if (member.slot, member.incarnation) == (action.slot, action.incarnation):
-                    self._forget((member.provider, member.id))
+        there = [one.member for one in self.course.members if (one.member.slot, one.member.incarnation) == place]
+        for member in there if action.resumes else ():
+            if action.completes and member.instance.state is InstanceState.RUNNING:
+                whole = replace(member, instance=replace(member.instance, lacks=""))
+                self._put(whole)
+                self._plan_for(self.now, (member.provider, member.id), self._well(whole))
+                return
+            self._forget((member.provider, member.id))
         self._put(new)
         self._plan_for(self.now + self._boot_seconds(), (new.provider, new.id), self._well(new))
 

@@ -68,6 +68,7 @@ class Observer:
         self._store = store
         self._monitor = monitor
         self._clock = clock
+        self._began = clock.now()
         self._chance = chance if chance is not None else Random()
         self._published_at: dict[tuple[str, str], float] = {}
         self._lock = Lock()
@@ -184,7 +185,9 @@ class Observer:
             gone: list[Intent] = []
             for intent in intents:
                 if intent.instance_id is None:
-                    if now - intent.since > provider.listing_lag_seconds + LAG_MARGIN_SECONDS:
+                    # An earlier process may have asked for it until it died, which was before this one began.
+                    asked_until = max(intent.since, self._began)
+                    if now - asked_until > provider.listing_lag_seconds + LAG_MARGIN_SECONDS:
                         never_happened.append(intent)
                     else:
                         in_flight.append(_in_flight(intent))

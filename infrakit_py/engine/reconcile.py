@@ -1,7 +1,7 @@
 """One tick: observe, decide, execute, record. Plan, apply and the controller all come through here."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from infrakit_py.clock import Clock
 from infrakit_py.engine.budget import Budget
@@ -32,6 +32,8 @@ class Reconciler:
     versions: Versions
     budget: Budget
     clock: Clock
+    _whole: set[str] = field(default_factory=set, init=False)
+    """Groups that have had all their machines: what they lack since then they have lost."""
 
     def decide(self, group: Group, *, after_turn: int, max_age_seconds: float) -> tuple[GroupPlan, Observation]:
         """Observe and decide, and touch nothing."""
@@ -62,11 +64,13 @@ class Reconciler:
                 waits=(*plan.waits, Wait(f"waits for {', '.join(waits_for)}")),
             )
         decided(plan, observation)
+        if plan.converged:
+            self._whole.add(group.name)
         if not plan.actions or plan.block is not None:
             return Tick(target, plan, observation, Execution(), after_turn)
         if target.back_from is None and _rolls(plan):
             self.versions.began(target.group)
-        execution = self.executor.execute(target.group, plan, target.previous)
+        execution = self.executor.execute(target.group, plan, target.previous, whole=group.name in self._whole)
         return Tick(target, plan, observation, execution, self.observer.turn())
 
     def _decide(self, target: Target, observation: Observation, *, waits: bool = False) -> GroupPlan:

@@ -21,6 +21,7 @@ from infrakit_py.engine.engine import Engine
 from infrakit_py.engine.events import Event, EventKind
 from infrakit_py.engine.execute import Executor
 from infrakit_py.engine.health import HealthMonitor
+from infrakit_py.engine.limits import Limiters
 from infrakit_py.engine.observe import Observer
 from infrakit_py.engine.reconcile import Reconciler
 from infrakit_py.engine.runner import InlineRunner
@@ -101,13 +102,18 @@ def reconciler_of(
 
 @dataclass
 class Lab:
-    """A simulated cloud and all that works on it. `run` starts the program anew each time, as `infra apply` does."""
+    """A simulated cloud and all that works on it. `run` starts the program anew each time, as `infra apply` does.
+
+    Labs of one `path` share a cloud; those of one process share `limiters`.
+    """
 
     settings: Mapping[str, object] = field(default_factory=dict)
     clock: VirtualClock = field(default_factory=VirtualClock)
     store: Store = field(default_factory=MemoryStore)
     events: list[Event] = field(default_factory=list)
     path: Path | None = None
+    cluster: str = "shop"
+    limiters: Limiters = field(default_factory=Limiters)
 
     def __post_init__(self) -> None:
         self.cloud = SimCloud(SimSettings.model_validate(self.settings), self.clock, self.path)
@@ -123,26 +129,31 @@ class Lab:
         endless: bool = False,
     ) -> Engine:
         spec = ClusterSpec(
-            "shop", "cluster.yml", {"sim": ProviderSpec("sim", "simulated")}, IMAGES, {g.name: g for g in groups}
+            self.cluster,
+            "cluster.yml",
+            {"sim": ProviderSpec("sim", "simulated")},
+            IMAGES,
+            {g.name: g for g in groups},
         )
         made: dict[str, Group] = {}
-        observer = Observer("shop", {"sim": self.provider}, self.store, self._monitor(), self.clock, Random(1))
+        observer = Observer(self.cluster, {"sim": self.provider}, self.store, self._monitor(), self.clock, Random(1))
         for g in groups:
-            flavor = (flavors or {}).get(g.name) or vanilla.open(g.flavor.options, cluster="shop", group=g.name)
+            flavor = (flavors or {}).get(g.name) or vanilla.open(g.flavor.options, cluster=self.cluster, group=g.name)
             image = spec.images[g.image]
-            made[g.name] = declared("shop", g, image, flavor, rolling, revision=1, allow_mass_destroy=allow)
+            made[g.name] = declared(self.cluster, g, image, flavor, rolling, revision=1, allow_mass_destroy=allow)
         for name in sorted(observer.groups_seen(all_of_them=True) - made.keys()):
-            made[name] = Group(want_nothing("shop", name, allow_mass_destroy=allow), rolling)
+            made[name] = Group(want_nothing(self.cluster, name, allow_mass_destroy=allow), rolling)
         after = {g.name: g.depends_on for g in groups}
-        cluster = Cluster("shop", 1, {"sim": self.provider}, made, after, budget)
+        cluster = Cluster(self.cluster, 1, {"sim": self.provider}, made, after, budget)
 
         def revive(version: GroupVersion, now_declared: GroupSpec) -> Group:
             flavor = (flavors or {}).get(now_declared.name) or vanilla.open(
-                {}, cluster="shop", group=now_declared.name
+                {}, cluster=self.cluster, group=now_declared.name
             )
-            return revived("shop", version, now_declared, flavor, rolling)
+            return revived(self.cluster, version, now_declared, flavor, rolling)
 
-        executor = Executor(cluster, self.store, InlineRunner(), self.clock, self._tell)
+        limiters = self.limiters.of(cluster.providers, self.clock.now())
+        executor = Executor(cluster, self.store, InlineRunner(), self.clock, self._tell, limiters)
         reconciler = reconciler_of(cluster, observer, executor, self.store, self.clock, revive)
         chance = Random(1)
         return Engine(
@@ -192,6 +203,6 @@ class Lab:
 
     def _monitor(self) -> HealthMonitor:
         def remember(since: Mapping[InstanceId, float | None]) -> None:
-            self.store.note_healthy("shop", since)
+            self.store.note_healthy(self.cluster, since)
 
-        return HealthMonitor(self.clock, InlineRunner(), self.store.healthy_since("shop"), remember)
+        return HealthMonitor(self.clock, InlineRunner(), self.store.healthy_since(self.cluster), remember)

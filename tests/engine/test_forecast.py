@@ -20,7 +20,7 @@ def foresee(wanted: Desired, there: Snapshot) -> Forecast:
 def test_nothing_to_do_is_no_wave() -> None:
     seen = foresee(desired(2), snapshot(member(0), member(1)))
     assert seen.waves == ()
-    assert seen.counts == {"create": 0, "replace": 0, "destroy": 0, "tag": 0, "publish": 0}
+    assert seen.counts == {"create": 0, "finish": 0, "replace": 0, "destroy": 0, "tag": 0, "publish": 0}
 
 
 def test_a_rolling_replacement_is_foreseen_to_its_end() -> None:
@@ -59,6 +59,20 @@ def test_creations_in_flight_and_cut_short_are_expected_to_be_finished() -> None
     seen = foresee(desired(2), snapshot(half, in_flight=(coming,)))
     assert seen.counts["create"] == 1
     assert seen.counts["replace"] == 0
+
+
+def test_what_was_asked_for_and_not_answered_is_asked_for_once_more_and_not_again() -> None:
+    coming = tuple(InFlight(str(n), 0, "v1-v1", None, 999.0) for n in range(3))
+    seen = foresee(desired(3), snapshot(in_flight=coming))
+    assert seen.counts["create"] == 3
+    assert len(seen.waves) == 1
+
+
+def test_a_machine_that_lacks_something_is_given_it_once() -> None:
+    there = member(0)
+    lacking = replace(there, instance=replace(there.instance, lacks="its place in target group web"))
+    seen = foresee(desired(1), snapshot(lacking))
+    assert [told(replace(seen.first, actions=wave.actions)) for wave in seen.waves] == [["+web-0"]]
 
 
 def test_a_blocked_plan_says_so() -> None:

@@ -16,6 +16,7 @@ from infrakit_py.engine.engine import Engine, Phase
 from infrakit_py.engine.events import Event
 from infrakit_py.engine.execute import Executor
 from infrakit_py.engine.health import HealthMonitor
+from infrakit_py.engine.limits import Limiters
 from infrakit_py.engine.observe import Observer
 from infrakit_py.engine.runner import ThreadRunner
 from infrakit_py.model.instance import Instance
@@ -54,7 +55,7 @@ def test_trap_9_a_provider_that_hangs_holds_up_neither_another_group_nor_the_sta
     observer = Observer("shop", providers, store, HealthMonitor(clock, runner), clock)
     observer.groups_seen(all_of_them=True)
     listener = partial(list.append, seen)
-    executor = Executor(cluster, store, runner, clock, listener)
+    executor = Executor(cluster, store, runner, clock, listener, Limiters().of(providers, clock.now()))
     engine = Engine(
         cluster, reconciler_of(cluster, observer, executor, store, clock), runner, clock, listener, poll_seconds=0.1
     )

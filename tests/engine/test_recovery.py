@@ -21,6 +21,7 @@ from infrakit_py.engine.engine import Engine, Phase
 from infrakit_py.engine.events import Event, EventKind
 from infrakit_py.engine.execute import Executor
 from infrakit_py.engine.health import HealthMonitor
+from infrakit_py.engine.limits import Limiters
 from infrakit_py.engine.observe import Observer
 from infrakit_py.engine.runner import ThreadRunner
 from infrakit_py.model.instance import Instance, InstanceState
@@ -167,7 +168,7 @@ def test_a_listener_that_fails_hangs_nothing() -> None:
             raise ValueError("I/O operation on closed file")
 
     observer = Observer("shop", providers, store, HealthMonitor(clock, runner), clock)
-    executor = Executor(cluster, store, runner, clock, fail)
+    executor = Executor(cluster, store, runner, clock, fail, Limiters().of(providers, clock.now()))
     engine = Engine(
         cluster, reconciler_of(cluster, observer, executor, store, clock), runner, clock, fail, poll_seconds=0.1
     )

@@ -14,6 +14,7 @@ from infrakit_py.engine.engine import Engine, Phase
 from infrakit_py.engine.events import Event
 from infrakit_py.engine.execute import Executor
 from infrakit_py.engine.health import HealthMonitor
+from infrakit_py.engine.limits import Limiters
 from infrakit_py.engine.observe import Observer
 from infrakit_py.engine.reconcile import Reconciler
 from infrakit_py.engine.runner import InlineRunner
@@ -225,7 +226,8 @@ class Simulation:
         def revive(version: GroupVersion, now: GroupSpec) -> Group:
             return revived(CLUSTER, version, now, self._flavor(now.name), policy)
 
-        executor = Executor(cluster, world.store, InlineRunner(), world.clock, self._hear)
+        limiters = Limiters().of({"sim": provider}, world.clock.now())
+        executor = Executor(cluster, world.store, InlineRunner(), world.clock, self._hear, limiters)
         versions = Versions(CLUSTER, world.store, world.clock, revive)
         budget = Budget(story.budget, {name: g.desired.count for name, g in groups.items()})
         return Engine(

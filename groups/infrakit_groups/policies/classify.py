@@ -101,10 +101,11 @@ def _condition(desired: Desired, member: Member, version: Version, now: float) -
         verdict is Verdict.HEALTHY or (not desired.checks_health and verdict is not Verdict.UNHEALTHY)
     ):
         return _ready(desired, member, version, now)
-    reason = "; ".join(part for part in (member.health.reason, instance.detail) if part)
+    said = dict.fromkeys((member.health.reason, instance.lacks, instance.awaits, instance.detail))
+    reason = "; ".join(part for part in said if part)
     if in_grace:
         return Condition.STARTING, reason, until
-    return (Condition.UNKNOWN if verdict is Verdict.UNKNOWN else Condition.UNHEALTHY), reason, inf
+    return (Condition.UNHEALTHY if verdict is Verdict.UNHEALTHY else Condition.UNKNOWN), reason, inf
 
 
 def _ready(desired: Desired, member: Member, version: Version, now: float) -> tuple[Condition, str, float]:

@@ -132,7 +132,7 @@ def finish(desired: Desired, members: Iterable[Assessed]) -> list[Action]:
             m.name,
             assessed.member.instance.lacks or assessed.reason,
             resumes=True,
-            completes=True,
+            completes=m.instance.state is not InstanceState.INCOMPLETE,
             failures=m.failures,
         )
         for assessed in members
