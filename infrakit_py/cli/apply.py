@@ -33,7 +33,7 @@ def apply(
     """
     from infrakit_py.app import App
     from infrakit_py.cli.changing import approve, carry_out, is_settled, joined, planned, progress, report, workable
-    from infrakit_py.cli.looking import image_names
+    from infrakit_py.cli.looking import image_names, planned_costs
     from infrakit_py.render.plan import has_changes, plan_json, plan_text
 
     app = App()
@@ -50,11 +50,12 @@ def apply(
             benches.append(stack.enter_context(opened))
         for bench in benches:
             forecasts = bench.plan()
-            names = image_names(bench)
+            names, spent = image_names(bench), planned_costs(bench, forecasts)
             if as_json:
-                click.echo(json.dumps(plan_json(bench.spec, forecasts, names=names), ensure_ascii=False))
+                shown_plan = plan_json(bench.spec, forecasts, names=names, costs=spent)
+                click.echo(json.dumps(shown_plan, ensure_ascii=False))
             else:
-                click.echo(plan_text(bench.spec, forecasts, names=names))
+                click.echo(plan_text(bench.spec, forecasts, names=names, costs=spent))
             bench.remember_good(forecasts)
             settlement = planned(forecasts)
             if auto_approve or not all(is_settled(forecast) for forecast in forecasts):

@@ -29,7 +29,7 @@ def plan(
 ) -> int:
     """Show what apply would do, wave by wave, and touch nothing."""
     from infrakit_py.app import App
-    from infrakit_py.cli.looking import image_names
+    from infrakit_py.cli.looking import image_names, planned_costs
     from infrakit_py.render.plan import has_changes, needs_a_person, plan_json, plan_text
 
     app = App()
@@ -38,13 +38,13 @@ def plan(
     for spec in app.load(options.chosen(positional, named)):
         with app.workbench(spec, only=only, allow_mass_destroy=allow_mass_destroy) as bench:
             forecasts = bench.plan()
-            names = image_names(bench)
+            names, spent = image_names(bench), planned_costs(bench, forecasts)
         changes = changes or has_changes(forecasts)
         held = held or needs_a_person(forecasts)
         if as_json:
-            documents.append(plan_json(spec, forecasts, names=names))
+            documents.append(plan_json(bench.spec, forecasts, names=names, costs=spent))
         else:
-            click.echo(plan_text(spec, forecasts, names=names, explain=explain))
+            click.echo(plan_text(bench.spec, forecasts, names=names, costs=spent, explain=explain))
     if as_json:
         click.echo(json.dumps({"clusters": documents, "changes": changes}, indent=2, ensure_ascii=False))
     if held:

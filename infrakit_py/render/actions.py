@@ -22,6 +22,8 @@ def action_line(action: Action, names: ImageNames) -> str:
 
 def _signs(action: Action) -> tuple[str, str, str]:
     match action:
+        case Create(completes=True):
+            return "~", "finish", "cyan"
         case Create():
             return "+", "create", "green"
         case Destroy(cause=Cause.REPLACE | Cause.HEAL):
@@ -43,6 +45,8 @@ def action_json(action: Action, names: ImageNames) -> dict[str, Json]:
     match action:
         case Create():
             new: dict[str, Json] = {"machine": action.name, "slot": action.slot}
+            if action.completes:
+                return {"action": "finish", **new, **common}
             return {"action": "create", **new, "previous": action.previous, "failures": action.failures, **common}
         case Destroy():
             gone: dict[str, Json] = {"machine": action.name, "instance": action.instance_id}

@@ -9,6 +9,8 @@ from infrakit_py.engine.forecast import Forecast
 from infrakit_py.model.plan import GroupPlan, RolloutPhase, Wait
 from infrakit_py.model.spec import ClusterSpec, Json, Strategy
 from infrakit_py.render.actions import action_json, action_line
+from infrakit_py.render.costs import Cost, cost_lines, costs_json
+from infrakit_py.render.pointers import pointed, pointed_json, pointed_lines
 from infrakit_py.render.standing import LEFT_HINT, STOPPED_HINT, progress_json, waits_json
 from infrakit_py.render.words import NO_NAMES, ImageNames, counted, moment, roughly
 
@@ -32,7 +34,7 @@ def summary(forecasts: Sequence[Forecast]) -> str:
     for forecast in forecasts:
         for key, count in forecast.counts.items():
             total[key] = total.get(key, 0) + count
-    signs = {"create": "+", "replace": "-", "destroy": "-", "tag": "~", "publish": "^"}
+    signs = {"create": "+", "finish": "~", "replace": "-", "destroy": "-", "tag": "~", "publish": "^"}
     parts = [f"{sign}{total[key]} {key}" for key, sign in signs.items() if total.get(key)]
     held = {
         "blocked": [f.group for f in forecasts if f.block is not None],
@@ -48,13 +50,15 @@ def plan_text(
     forecasts: Sequence[Forecast],
     *,
     names: ImageNames = NO_NAMES,
+    costs: Sequence[Cost] = (),
     explain: bool = False,
 ) -> str:
-    """Write a cluster's plan: for each group its resolved integers, then its waves, then the sum.
+    """Write a cluster's plan: for each group its resolved integers, then its waves, then the sums.
 
     Groups come in the order in which they are changed. `explain` leaves nothing out.
     """
     lines = [click.style(f"Cluster {spec.name}", bold=True) + f" ({spec.source})"]
+    lines += [f"  {line}" for line in pointed_lines(pointed(spec, {forecast.group for forecast in forecasts}))]
     for forecast in in_order(spec, forecasts):
         lines += ["", _group_line(spec, forecast), *_rules(spec, forecast)]
         lines += [f"  {line}" for line in _state(forecast, names)]
@@ -70,11 +74,17 @@ def plan_text(
     seconds = seconds_in_all(spec, forecasts)
     if seconds and sum(bool(forecast.waves) for forecast in forecasts) > 1:
         lines += ["", f"All of it takes about {roughly(seconds)}"]
-    lines += ["", f"Plan: {summary(forecasts)}"]
+    lines += ["", *cost_lines(costs), f"Plan: {summary(forecasts)}"]
     return "\n".join(lines)
 
 
-def plan_json(spec: ClusterSpec, forecasts: Sequence[Forecast], *, names: ImageNames = NO_NAMES) -> dict[str, Json]:
+def plan_json(
+    spec: ClusterSpec,
+    forecasts: Sequence[Forecast],
+    *,
+    names: ImageNames = NO_NAMES,
+    costs: Sequence[Cost] = (),
+) -> dict[str, Json]:
     """Return a cluster's plan for programs."""
     return {
         "cluster": spec.name,
@@ -82,6 +92,8 @@ def plan_json(spec: ClusterSpec, forecasts: Sequence[Forecast], *, names: ImageN
         "changes": has_changes(forecasts),
         "summary": summary(forecasts),
         "seconds": seconds_in_all(spec, forecasts),
+        "cost": costs_json(costs),
+        "images": pointed_json(pointed(spec, {forecast.group for forecast in forecasts})),
         "groups": [_forecast_json(spec, forecast, names) for forecast in in_order(spec, forecasts)],
     }
 

@@ -7,6 +7,7 @@ import click
 from infrakit_py.model import tags
 from infrakit_py.model.plan import Assessed, Condition, RolloutPhase, Version
 from infrakit_py.model.spec import ClusterSpec, Json
+from infrakit_py.render.costs import Cost, cost_lines, costs_json
 from infrakit_py.render.standing import (
     ROLLED_BACK,
     Standing,
@@ -22,9 +23,11 @@ from infrakit_py.render.tables import age, table
 from infrakit_py.render.words import ImageNames, counted
 
 
-def status_text(spec: ClusterSpec, standings: Sequence[Standing], names: ImageNames, now: float) -> str:
-    """Write a cluster's groups and machines."""
-    lines = [click.style(f"Cluster {spec.name}", bold=True) + f" ({spec.source})"]
+def status_text(
+    spec: ClusterSpec, standings: Sequence[Standing], names: ImageNames, now: float, costs: Sequence[Cost] = ()
+) -> str:
+    """Write a cluster's groups and machines, and what they cost where that is known."""
+    lines = [click.style(f"Cluster {spec.name}", bold=True) + f" ({spec.source})", *cost_lines(costs)]
     for standing in standings:
         plan = standing.plan
         name = click.style(standing.name, bold=True)
@@ -42,12 +45,15 @@ def status_text(spec: ClusterSpec, standings: Sequence[Standing], names: ImageNa
     return "\n".join(lines)
 
 
-def status_json(spec: ClusterSpec, standings: Sequence[Standing], names: ImageNames) -> dict[str, Json]:
+def status_json(
+    spec: ClusterSpec, standings: Sequence[Standing], names: ImageNames, costs: Sequence[Cost] = ()
+) -> dict[str, Json]:
     """Return a cluster's groups and machines for programs."""
     return {
         "cluster": spec.name,
         "file": spec.source,
         "converged": all(standing.plan.converged and not standing.target.back_from for standing in standings),
+        "cost": costs_json(costs),
         "groups": [_group_json(standing, names) for standing in standings],
     }
 

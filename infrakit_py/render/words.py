@@ -7,7 +7,7 @@ from math import ceil
 from typing import Final
 
 from infrakit_py.model.quantities import format_duration
-from infrakit_py.model.spec import Image
+from infrakit_py.model.spec import Image, ImageForm
 
 SHORT: Final = 12
 """Digits of an identity that people are shown."""
@@ -34,15 +34,26 @@ def moment(seconds: float) -> str:
 
 
 class ImageNames:
-    """What the images of a cluster are called. Two of one name are told apart by their identities."""
+    """What the images of a cluster are called. Two of one name are told apart by what they are.
+
+    That is the provider's own name of an image that it already has, and of others the identity.
+    """
 
     def __init__(self, images: Iterable[Image] = ()) -> None:
         """Take the images in the order of their use: the last name that an identity had is its name."""
-        names: dict[str, str] = {image.identity[:SHORT]: image.name for image in images}
-        often = Counter(names.values())
-        self._names: Mapping[str, str] = {
-            short: name if often[name] == 1 else f"{name}@{short}" for short, name in names.items()
-        }
+        known = {image.identity[:SHORT]: image for image in images}
+        often = Counter(image.name for image in known.values())
+        references = Counter(image.reference for image in known.values())
+
+        def called(image: Image) -> str:
+            if often[image.name] == 1:
+                return image.name
+            alone = references[image.reference] == 1 and often[image.reference] != 1
+            if image.form is ImageForm.REFERENCE and alone:
+                return image.reference
+            return f"{image.name}@{image.identity[:SHORT]}"
+
+        self._names: Mapping[str, str] = {short: called(image) for short, image in known.items()}
 
     def of(self, identity: str) -> str:
         """Return an image's name, or the beginning of its identity where nobody knows it."""

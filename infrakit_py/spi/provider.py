@@ -135,7 +135,7 @@ class Provider(Protocol):
     listing_lag_seconds: float = 0.0
     """How long an accepted instance may be missing from `describe`; 0 where listings are exact."""
     account: str = ""
-    """What the published limits are counted by: providers that share it share them. Empty: this one alone."""
+    """All that the vendor counts its published limits by: providers that share it share them. Empty: this one alone."""
 
     def describe(self, cluster: str) -> Sequence[Instance]:
         """Return every instance of the cluster, of all groups, told apart by the ownership tags alone.
@@ -253,13 +253,16 @@ class Probing(Protocol):
 
 @runtime_checkable
 class Priced(Protocol):
-    """A provider that was told what machines cost: `currency` as in ISO 4217, `source` says by whom."""
+    """A provider that was told what machines cost: `currency` as in ISO 4217, `source` says by whom.
+
+    An empty `source` means that it was told nothing.
+    """
 
     currency: str
     source: str
 
-    def price_of_machine(self, machine: Mapping[str, Json]) -> float | None:
-        """Return what one such machine costs an hour when it is made as is preferred. None: not known. Pure."""
+    def price_of_machines(self, machine: Mapping[str, Json], count: int) -> float | None:
+        """Return what a group of such machines costs an hour when all is made as preferred. None: not known. Pure."""
         ...
 
     def price_of(self, instance: Instance) -> float | None:

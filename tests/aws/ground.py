@@ -6,6 +6,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from unittest.mock import patch
 
+import boto3
+
 from infrakit_providers.aws import plugin
 from infrakit_providers.aws.places import own_tags
 from infrakit_providers.simulated.buckets import Call
@@ -54,6 +56,13 @@ def opened(clock: Now, settings: Mapping[str, Json] = SETTINGS) -> Provider:
     return plugin.open(settings, ProviderContext(clock, Path()))
 
 
+def _foreign() -> InstanceId:
+    """Make a machine as somebody else would."""
+    ec2 = boto3.client("ec2", region_name="eu-central-1")
+    made = ec2.run_instances(ImageId=seeded.LINUX, InstanceType="t3.micro", MinCount=1, MaxCount=1)
+    return InstanceId(made["Instances"][0]["InstanceId"])
+
+
 @contextmanager
 def fake_target(
     settings: FakeSettings | None = None,
@@ -82,6 +91,7 @@ def fake_target(
             remembers_tokens=True,
             minds_parameters=False,
             stop=lambda id_: fake.kill(id_),
+            make_foreign=_foreign,
             lose_reply=lambda: fake.fail(Call.PROVISION, Fault.LOST_REPLY),
             all_tags=lambda: [own_tags(fake.tags_of(id_), 0) for id_ in fake.ids()],
         ) as target:

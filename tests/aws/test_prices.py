@@ -1,11 +1,17 @@
 """What machines cost, by a file, and what is said of mistakes in it."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from infrakit_providers.aws import plugin
 from infrakit_providers.aws.prices import Prices, read_prices
+from infrakit_py.clock import VirtualClock
 from infrakit_py.errors import ProviderError
+from infrakit_py.model.instance import Instance, InstanceId, InstanceState
+from infrakit_py.model.spec import Json
+from infrakit_py.spi.provider import Priced, Provider, ProviderContext
 
 WHOLE = """\
 currency: EUR
@@ -13,7 +19,6 @@ per_hour:
   m5.large: 0.115
   m5.metal-24xl: 5
 spot_per_hour: {m5.large: 0.041}
-disks_per_gib_month: {gp3: 0.0952}
 """
 
 
@@ -33,7 +38,6 @@ def test_a_whole_file_is_read(tmp_path: Path) -> None:
     prices = read(tmp_path, WHOLE)
     assert prices.currency == "EUR"
     assert prices.per_hour == {"m5.large": 0.115, "m5.metal-24xl": 5}
-    assert prices.disks_per_gib_month == {"gp3": 0.0952}
 
 
 @pytest.mark.parametrize(
@@ -67,7 +71,6 @@ def test_prices_are_in_dollars_unless_the_file_says_otherwise(tmp_path: Path) ->
         ("per_hour: {m5.large: true}\n", "prices.yml:1:12: per_hour.m5.large: must be a number"),
         ("per_hour: {m5: 1}\n", "prices.yml:1:12: per_hour.m5: must look like m5.large"),
         ("per_hour: {5: 1}\n", "prices.yml:1:12: per_hour.5: must be text"),
-        ("per_hour: {}\ndisks_per_gib_month: {gp9: 1}\n", "prices.yml:2:23: disks_per_gib_month.gp9: must be 'gp3'"),
         ("per_hour: {}\ncurrency: dollar\n", "prices.yml:2:1: currency: must match pattern"),
         ("per_hour:\n  m5.large: 1\n  m5.large: 2\n", "prices.yml:3:3: m5.large is there twice"),
         ("per_hour: {}\nper_hour: {}\n", "prices.yml:2:1: per_hour is there twice"),
@@ -92,3 +95,89 @@ def test_a_file_that_is_not_text_is_named(tmp_path: Path) -> None:
     (tmp_path / "prices.yml").write_bytes(b"\xff\xfe")
     with pytest.raises(ProviderError, match=r"prices\.yml: not UTF-8 text"):
         read_prices(tmp_path / "prices.yml")
+
+
+def opened(directory: Path, text: str) -> Provider:
+    (directory / "prices.yml").write_text(text)
+    settings: dict[str, Json] = {"region": "eu-central-1", "prices": "prices.yml"}
+    return plugin.open(settings, ProviderContext(VirtualClock(), directory))
+
+
+@pytest.fixture(name="shop")
+def _shop(tmp_path: Path) -> Iterator[Provider]:
+    provider = opened(tmp_path, WHOLE)
+    yield provider
+    provider.close()
+
+
+def of_machines(provider: Provider, **machine: Json) -> float | None:
+    assert isinstance(provider, Priced)
+    return provider.price_of_machines({"instance_types": ["m5.large", "c5.large"], **machine}, 4)
+
+
+def test_a_provider_with_a_price_file_says_whose_prices_it_has(shop: Provider) -> None:
+    assert isinstance(shop, Priced)
+    assert (shop.currency, shop.source) == ("EUR", "prices.yml")
+
+
+def test_a_provider_without_a_price_file_has_no_prices() -> None:
+    provider = plugin.open({"region": "eu-central-1"}, ProviderContext(VirtualClock(), Path()))
+    assert not isinstance(provider, Priced)
+    provider.close()
+
+
+def test_a_wrong_price_file_opens_nothing(tmp_path: Path) -> None:
+    with pytest.raises(ProviderError, match=r"prices\.yml:1:12: per_hour\.m5: must look like m5\.large"):
+        opened(tmp_path, "per_hour: {m5: 1}\n")
+
+
+@pytest.mark.parametrize(
+    ("machine", "price"),
+    [
+        ({}, 4 * 0.115),
+        ({"capacity": {"spot_percent": 100}}, 4 * 0.041),
+        ({"capacity": {"spot_percent": 25}}, 3 * 0.115 + 0.041),
+        ({"capacity": {"on_demand_base": 2, "spot_percent": 100}}, 2 * 0.115 + 2 * 0.041),
+        ({"capacity": {"on_demand_base": 9, "spot_percent": 100}}, 4 * 0.115),
+        ({"instance_types": ["c5.large", "m5.large"]}, None),
+        ({"instance_types": "m5.metal-24xl", "capacity": {"spot_percent": 25}}, None),
+    ],
+    ids=[
+        "on demand",
+        "spot",
+        "both",
+        "a base and spot",
+        "a base of more",
+        "the preferred type has none",
+        "one has none",
+    ],
+)
+def test_machines_cost_what_their_preferred_type_does_on_their_markets(
+    shop: Provider, machine: dict[str, Json], price: float | None
+) -> None:
+    assert of_machines(shop, **machine) == (price if price is None else pytest.approx(price))
+
+
+def test_a_market_that_is_not_used_needs_no_price(tmp_path: Path) -> None:
+    provider = opened(tmp_path, "per_hour: {}\nspot_per_hour: {m5.large: 0.5}\n")
+    assert of_machines(provider, capacity={"spot_percent": 100}) == 2.0
+    provider.close()
+
+
+@pytest.mark.parametrize(
+    ("facts", "price"),
+    [
+        ({"type": "m5.large"}, 0.115),
+        ({"type": "m5.large", "lifecycle": "spot"}, 0.041),
+        ({"type": "m5.metal-24xl", "lifecycle": "spot"}, None),
+        ({"type": "m5.large", "lifecycle": "capacity-block"}, None),
+        ({}, None),
+    ],
+    ids=["on demand", "spot", "no spot price", "another market", "nothing known"],
+)
+def test_an_instance_costs_what_its_type_does_on_its_market(
+    shop: Provider, facts: dict[str, str], price: float | None
+) -> None:
+    assert isinstance(shop, Priced)
+    one = Instance(InstanceId("i-1"), {}, InstanceState.RUNNING, 0.0, facts=facts)
+    assert shop.price_of(one) == price

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.shell import Shell, cluster, db, web
+from tests.cli.vendor import install
 
 CONVERGED = cluster(web=web(), db=db())
 
@@ -34,3 +35,11 @@ def converged(_converged_once: Shell, tmp_path: Path) -> Shell:
     """A terminal in a directory whose cluster.yml (three of `web`, three of `db`, on image a1) has converged."""
     shutil.copytree(_converged_once.root, tmp_path, dirs_exist_ok=True)
     return Shell(tmp_path)
+
+
+@pytest.fixture
+def customer(shell: Shell) -> Shell:
+    """A terminal where a third party's provider plugin, `vendor`, is installed as well."""
+    site = shell.root / "site"
+    install(site)
+    return Shell(shell.root, (site,))

@@ -47,9 +47,10 @@ class Result:
 
 @dataclass(frozen=True)
 class Shell:
-    """One user's terminal on one machine."""
+    """One user's terminal on one machine. `sites` hold what is installed there besides."""
 
     root: Path
+    sites: tuple[Path, ...] = ()
 
     @property
     def work(self) -> Path:
@@ -65,7 +66,7 @@ class Shell:
 
     def environment(self, more: Mapping[str, str] | None = None) -> dict[str, str]:
         own = {"HOME": str(self.root / "home"), "INFRAKIT_STATE_DIR": str(self.state), "TERM": "xterm"}
-        path = os.pathsep.join([str(ROOT), str(ROOT / "providers"), str(ROOT / "groups")])
+        path = os.pathsep.join(map(str, (*self.sites, ROOT, ROOT / "providers", ROOT / "groups")))
         return {"PATH": os.environ["PATH"], "LANG": "C.UTF-8", "PYTHONPATH": path, **own, **(more or {})}
 
     def infra(

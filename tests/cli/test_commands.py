@@ -10,8 +10,8 @@ from infrakit_py import __version__
 from tests.cli.shell import INFRA, Shell, cluster, db, web
 
 COMMANDS = {
-    *("apply", "completion", "destroy", "plan", "plugins", "protect", "replace", "rollout", "schema", "status"),
-    *("unprotect", "validate", "version"),
+    *("apply", "completion", "destroy", "doctor", "iam", "plan", "plugins", "protect", "replace", "rollout"),
+    *("schema", "status", "unprotect", "validate", "version"),
 }
 
 

@@ -49,7 +49,7 @@ def test_standard_input_may_be_the_file(shell: Shell) -> None:
     assert declared(shell, "-", stdin=text) == ["shop"]
 
 
-@pytest.mark.parametrize("command", ["validate", "plan", "apply", "status", "destroy"])
+@pytest.mark.parametrize("command", ["validate", "doctor", "plan", "apply", "status", "destroy"])
 def test_without_any_file_a_command_says_what_it_looked_for(command: str, shell: Shell) -> None:
     result = shell.infra(command)
     assert result.code == 64

@@ -154,7 +154,7 @@ def test_an_encoding_that_lacks_a_character_shows_another(shell: Shell) -> None:
 
 def test_there_are_no_colours_where_there_is_no_terminal(converged: Shell) -> None:
     converged.write(cluster(web=web(1), db=db()))
-    for command in ("plan", "status", "apply"):
+    for command in ("plan", "status", "apply", "doctor"):
         result = converged.infra(command)
         assert "\x1b" not in result.out + result.err
 

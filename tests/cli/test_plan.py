@@ -4,7 +4,6 @@ import shutil
 
 import pytest
 
-from infrakit_py.model import tags
 from tests.cli.shell import Shell, cluster, db, web
 
 
@@ -104,12 +103,11 @@ def test_a_plan_shows_the_integers_of_steps_and_of_the_brake(converged: Shell) -
 
 
 def test_reasons_name_images_and_tell_two_of_one_name_apart(converged: Shell) -> None:
-    old = {machine.tags[tags.IMAGE] for machine in converged.machines()}.pop()
     renewed = cluster(web=web(), db=db())
     renewed["images"] = {"a1": {"reference": "a1-new"}}
     converged.write(renewed)
     out = converged.infra("plan").out
-    assert f"to replace web-0 (image a1@{old[:12]} → a1@" in out
+    assert "to replace web-0 (image a1 → a1-new)" in out
     converged.write(cluster(web=web(image="a2"), db=db()))
     assert "to replace web-0 (image a1 → a2)" in converged.infra("plan").out
     told = converged.infra("apply", "--auto-approve").out

@@ -70,5 +70,26 @@ def test_two_images_of_one_name_are_told_apart() -> None:
     assert names.of("c" * 64) == "db"
 
 
+def reference(name: str, identity: str, reference: str) -> Image:
+    return Image(name, identity * 64, ImageForm.REFERENCE, reference=reference)
+
+
+def test_two_images_of_one_name_that_providers_have_are_called_as_those_call_them() -> None:
+    names = ImageNames([reference("web", "a", "ami-1"), reference("web", "b", "ami-2"), image("db", "c")])
+    assert names.in_text(f"image {A} → {B}") == "image ami-1 → ami-2"
+    assert names.of("b" * 64) == "ami-2"
+    assert names.of("c" * 64) == "db"
+
+
+def test_a_reference_that_is_another_image_s_name_does_not_tell_two_apart() -> None:
+    names = ImageNames([reference("web", "a", "ami-1"), reference("web", "b", "db"), image("db", "c")])
+    assert names.in_text(f"image {A} → {B}, {C}") == f"image ami-1 → web@{B}, db"
+
+
+def test_a_disk_of_the_same_name_is_still_told_by_its_identity() -> None:
+    disk = Image("web", "a" * 64, ImageForm.DISK)
+    assert ImageNames([disk, reference("web", "b", "ami-2")]).in_text(f"image {A} → {B}") == f"image web@{A} → ami-2"
+
+
 def test_an_image_that_was_renamed_has_its_last_name() -> None:
     assert ImageNames([image("old", "a"), image("new", "a")]).of("a" * 64) == "new"

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Final, NamedTuple
 
 from infrakit_providers.aws.belongings import Belongings
-from infrakit_providers.aws.census import Census, Inhabitant
+from infrakit_providers.aws.census import Census, Inhabitant, Spread
 from infrakit_providers.aws.fleets import ANY_TYPE, mixes
 from infrakit_providers.aws.machine import Capacity, Machine
 from infrakit_providers.aws.places import fit
@@ -53,9 +53,10 @@ class Arranger:
             if self._census.present(cluster, request.token):
                 continue
             if (cluster, group) not in choices:
-                choices[cluster, group] = _Choices(self._pools, *self._census.spread(cluster, group))
+                choices[cluster, group] = _Choices(self._pools, self._census.spread(cluster, group))
             mixed = request.data_key is None and mixes(machine)
-            site, type_, spot = choices[cluster, group].choose(machine, self._sites(request, machine), mixed=mixed)
+            version, sites = request.tags.get(tags.CONFIG_HASH, ""), self._sites(request, machine)
+            site, type_, spot = choices[cluster, group].choose(machine, sites, version, mixed=mixed)
             arranged.append(Arranged(at, request, site, type_, spot))
         for ticket, members in _calls(arranged, self._pools):
             for one in members:
@@ -87,20 +88,24 @@ class Arranger:
 class _Choices:
     """Choices for one group's machines, each of which sees those before it."""
 
-    def __init__(self, pools: Pools, zones: Counter[str], markets: Counter[bool]) -> None:
+    def __init__(self, pools: Pools, there: Spread) -> None:
         self._pools = pools
-        self._zones = zones
-        self._markets = markets
+        self._there = there
         self._taken: Counter[Pool] = Counter()
 
-    def choose(self, machine: Machine, sites: Sequence[Site], *, mixed: bool) -> tuple[Site, str, bool]:
-        """Choose a site, a type and whether it is spot. `mixed`: if it is, EC2 may choose among its types."""
-        spot = _is_spot(machine.capacity, self._markets)
-        order = sorted(sites, key=lambda site: self._zones[site.zone])
+    def choose(self, machine: Machine, sites: Sequence[Site], version: str, *, mixed: bool) -> tuple[Site, str, bool]:
+        """Choose a site, a type and whether it is spot. `mixed`: if it is, EC2 may choose among its types.
+
+        The zones shall be even once the other versions are gone, and until then as far as that allows.
+        """
+        there = self._there
+        spot = _is_spot(machine.capacity, there.markets)
+        order = sorted(sites, key=lambda site: (there.versions[version, site.zone], there.zones[site.zone]))
         types = (ANY_TYPE,) if spot and mixed else machine.instance_types
         site, type_ = next(self._with_room(types, order, spot=spot), (order[0], types[0]))
-        self._zones[site.zone] += 1
-        self._markets[spot] += 1
+        there.zones[site.zone] += 1
+        there.versions[version, site.zone] += 1
+        there.markets[spot] += 1
         self._taken[Pool(type_, site.zone, spot)] += 1
         return site, type_, spot
 
@@ -114,11 +119,7 @@ class _Choices:
 
 def _is_spot(capacity: Capacity, markets: Counter[bool]) -> bool:
     """Tell whether the next machine is spot, so that the group keeps its base and its share on demand."""
-    beyond = markets.total() + 1 - capacity.on_demand_base
-    if capacity.spot_percent == 0 or beyond <= 0:
-        return False
-    on_demand = capacity.on_demand_base + -(-beyond * (100 - capacity.spot_percent) // 100)
-    return markets[False] >= on_demand
+    return markets[False] >= capacity.on_demand_among(markets.total() + 1)
 
 
 def _calls(arranged: Sequence[Arranged], pools: Pools) -> Iterator[tuple[Ticket, Sequence[Arranged]]]:
@@ -146,9 +147,13 @@ def _order(request: ProvisionRequest) -> tuple[int, int]:
 
 
 def _chunks(members: Sequence[Arranged], room: int) -> Iterator[Sequence[Arranged]]:
-    """Part them so that a pool is asked for no more than it may have, and their places fit into tags."""
-    for begin in range(0, len(members), room):
-        yield from _fitting(members[begin : begin + room])
+    """Part them so that a pool is asked first for what it may have, and their places fit into tags.
+
+    What it probably has not is asked for all at once: to be refused costs as much as one machine.
+    """
+    yield from _fitting(members[:room])
+    for begin in range(room, len(members), _LARGEST_CALL):
+        yield from _fitting(members[begin : begin + _LARGEST_CALL])
 
 
 def _fitting(members: Sequence[Arranged]) -> Iterator[Sequence[Arranged]]:
@@ -162,4 +167,5 @@ def _fitting(members: Sequence[Arranged]) -> Iterator[Sequence[Arranged]]:
 
 def _expected(one: Arranged) -> Inhabitant:
     held = one.request.tags
-    return Inhabitant(one.request.token, held[tags.CLUSTER], held[tags.GROUP], one.site.zone, one.spot)
+    version = held.get(tags.CONFIG_HASH, "")
+    return Inhabitant(one.request.token, held[tags.CLUSTER], held[tags.GROUP], one.site.zone, one.spot, version)

@@ -6,7 +6,7 @@ at once see one another.
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from threading import Lock
 from typing import Any, Final
 
@@ -25,9 +25,19 @@ class Inhabitant:
     group: str
     zone: str
     spot: bool
+    version: str = ""
     id: str = ""
     stays: bool = True
     runs: bool = False
+
+
+@dataclass(slots=True)
+class Spread:
+    """A group's machines that stay, counted by zone, by version and zone, and by whether they are spot."""
+
+    zones: Counter[str] = field(default_factory=Counter)
+    versions: Counter[tuple[str, str]] = field(default_factory=Counter)
+    markets: Counter[bool] = field(default_factory=Counter)
 
 
 class Census:
@@ -50,6 +60,13 @@ class Census:
                 if token not in listed and now - at < _EXPECTED_SECONDS
             }
             self._accepted = {id_: one for id_, one in self._accepted.items() if now - one[0] < _ACCEPTED_SECONDS}
+
+    def meet(self, inhabitants: Iterable[Inhabitant]) -> None:
+        """Take note of machines that were asked for by id, and may not be listed yet."""
+        with self._lock:
+            for one in inhabitants:
+                if one.token:
+                    self._listed.setdefault(one.cluster, {})[one.token] = one
 
     def expect(self, inhabitants: Iterable[Inhabitant], now: float) -> None:
         """Take note of machines that are about to be made."""
@@ -91,9 +108,14 @@ class Census:
             one = self._listed.get(cluster, {}).get(token)
         return one if one is not None and one.stays else None
 
-    def spread(self, cluster: str, group: str) -> tuple[Counter[str], Counter[bool]]:
-        """Count a group's machines by zone, and by whether they are spot."""
+    def spread(self, cluster: str, group: str) -> Spread:
+        """Count a group's machines."""
         with self._lock:
             everyone = [*self._listed.get(cluster, {}).values(), *(one for _, one in self._expected.values())]
-        ours = [one for one in everyone if one.stays and (one.cluster, one.group) == (cluster, group)]
-        return Counter(one.zone for one in ours), Counter(one.spot for one in ours)
+        spread = Spread()
+        for one in everyone:
+            if one.stays and (one.cluster, one.group) == (cluster, group):
+                spread.zones[one.zone] += 1
+                spread.versions[one.version, one.zone] += 1
+                spread.markets[one.spot] += 1
+        return spread

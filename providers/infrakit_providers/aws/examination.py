@@ -42,7 +42,7 @@ class Examination:
 
     def run(self, wanted: Sequence[Wanted]) -> None:
         present = self._present()
-        cases = [case for one in wanted if (case := self._case(one, present)) is not None]
+        cases = [self._case(one, present) for one in wanted]
         types = self._types(cases)
         offered = self._offered(cases) if types else {}
         images = self._look("images", lambda: self._described_images(cases), needed=True)
@@ -80,6 +80,9 @@ class Examination:
         image = (images or {}).get(case.image_id)
         if image is not None and subnets:
             self._findings += self._launches(case, image, subnets, offered or {})
+        else:
+            detail = "cannot be examined without an image and a subnet"
+            self._findings.append(Finding(case.about("launch"), Grade.WARNING, detail))
 
     # What there is of a cluster, and of what all its groups name.
 
@@ -96,7 +99,7 @@ class Examination:
             self._findings.append(Finding("machines", Grade.OK, detail))
         return found
 
-    def _case(self, wanted: Wanted, present: Sequence[Raw] | None) -> Case | None:
+    def _case(self, wanted: Wanted, present: Sequence[Raw] | None) -> Case:
         there = Counter(raw_tags(raw).get(tags.GROUP, "") for raw in present or ())
         missing = max(0, wanted.count - there[wanted.group])
         machine = Machine.model_validate(dict(wanted.machine))

@@ -89,6 +89,11 @@ class Capacity(Strict):
     interruption: Literal["terminate", "stop", "hibernate"] = "terminate"
     allocation: Literal["price-capacity-optimized", "capacity-optimized", "lowest-price"] = "price-capacity-optimized"
 
+    def on_demand_among(self, count: int) -> int:
+        """Return how many of a group's machines are on demand when there are so many."""
+        beyond = max(0, count - self.on_demand_base)
+        return min(count, self.on_demand_base) + -(-beyond * (100 - self.spot_percent) // 100)
+
 
 class ResourceTags(Strict):
     """The user's own tags on what a machine is made of. Tags of the flavor go on the instance as well."""

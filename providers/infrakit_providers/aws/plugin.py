@@ -7,8 +7,6 @@ from pydantic import BaseModel
 
 from infrakit_providers.aws.faults import require_sdk
 from infrakit_providers.aws.machine import Machine
-from infrakit_providers.aws.permissions import least_policy
-from infrakit_providers.aws.prices import read_prices
 from infrakit_providers.aws.settings import Settings, complaints
 from infrakit_py.model.spec import Json
 from infrakit_py.spi.complaint import Complaint
@@ -29,6 +27,8 @@ class AwsPlugin:
         return reference.startswith("ssm:")
 
     def permissions(self, cluster: str, settings: Mapping[str, Json], wanted: Sequence[Wanted]) -> str:
+        from infrakit_providers.aws.permissions import least_policy
+
         region = Settings.model_validate(dict(settings)).region
         machines = [(Machine.model_validate(dict(one.machine)), one.named, one.image.reference) for one in wanted]
         return json.dumps(least_policy(cluster, machines, region), indent=2)
@@ -38,6 +38,7 @@ class AwsPlugin:
         chosen = Settings.model_validate(dict(settings))
         if chosen.prices is not None:
             from infrakit_providers.aws.priced import PricedAwsProvider
+            from infrakit_providers.aws.prices import read_prices
 
             return PricedAwsProvider(chosen, context, read_prices(context.directory / chosen.prices))
         from infrakit_providers.aws.provider import AwsProvider

@@ -32,15 +32,16 @@ class Pools:
         self._room: dict[Pool, tuple[float, int]] = {}
 
     def room(self, pool: Pool) -> float:
-        """Return how many machines may be asked for at once; infinity where nothing is known against it."""
+        """Return how many machines it may have at least; infinity where nothing is known against it."""
         with self._lock:
             until, room = self._room.get(pool, (0.0, 0))
             return room if self._clock.now() < until else inf
 
     def had_none(self, pool: Pool, asked: int) -> None:
         """Remember that a pool could not give so many machines at once."""
+        room = min(self.room(pool), asked // 2)
         with self._lock:
-            self._room[pool] = self._clock.now() + self._memory_seconds, asked // 2
+            self._room[pool] = self._clock.now() + self._memory_seconds, int(room)
 
     def any_left(self, types: Sequence[str], sites: Sequence[Site], *, spot: bool) -> bool:
         """Tell whether there is still a pool to try."""

@@ -10,7 +10,6 @@ import yaml
 from pydantic import Field, StringConstraints, ValidationError
 
 from infrakit_providers.aws.fields import InstanceType, Strict
-from infrakit_providers.aws.volumes import VolumeType
 from infrakit_py.errors import ProviderError
 
 _HINT: Final = "it has per_hour with a price for each instance type, as in per_hour: {m5.large: 0.115}"
@@ -28,12 +27,11 @@ _WORDS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Prices:
-    """Prices in one currency: of a machine's hour by instance type, of a GiB's month by volume type."""
+    """Prices of a machine's hour by instance type, in one currency."""
 
     currency: str = "USD"
     per_hour: Mapping[str, float] = field(default_factory=dict)
     spot_per_hour: Mapping[str, float] = field(default_factory=dict)
-    disks_per_gib_month: Mapping[str, float] = field(default_factory=dict)
 
     def of_type(self, instance_type: str, spot: bool) -> float | None:
         """Return the price of an hour; None where the file has none. A spot machine never gets an on-demand price."""
@@ -47,7 +45,6 @@ class _PriceFile(Strict):
     currency: Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")] = "USD"
     per_hour: Mapping[InstanceType, _Price]
     spot_per_hour: Mapping[InstanceType, _Price] = Field(default_factory=dict)
-    disks_per_gib_month: Mapping[VolumeType, _Price] = Field(default_factory=dict)
 
 
 def read_prices(path: Path) -> Prices:
@@ -74,7 +71,7 @@ def read_prices(path: Path) -> Prices:
         where, mark = _place(node, first["loc"])
         message = _WORDS.get(first["type"]) or _OPENING.sub("must ", first["msg"])
         raise _wrong(path, mark, f"{where}: {message}" if where else message) from exc
-    return Prices(prices.currency, prices.per_hour, prices.spot_per_hour, dict(prices.disks_per_gib_month.items()))
+    return Prices(prices.currency, prices.per_hour, prices.spot_per_hour)
 
 
 def _wrong(path: Path, mark: "yaml.error.Mark | None", message: str) -> ProviderError:

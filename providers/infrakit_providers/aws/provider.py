@@ -3,7 +3,8 @@
 The tags are all there is: what this object remembers between calls only makes it quicker, or more careful.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -111,14 +112,17 @@ class AwsProvider(Provider):
 
     def lookup(self, instance_ids: Sequence[InstanceId]) -> Mapping[InstanceId, Instance | None]:
         now, lag = self._clock.now(), self.listing_lag_seconds
-        known = found(self._caller, instance_ids)
+        known = {id_: (raw, wire.tags_of(raw)) for id_, raw in found(self._caller, instance_ids).items()}
+        news = self._news_of_all(known.values())
         seen: dict[InstanceId, Instance | None] = {}
         for instance_id in instance_ids:
-            raw = known.get(instance_id) or self._census.accepted_since(instance_id, now - lag)
-            if raw is not None:
+            if instance_id in known:
+                seen[instance_id] = wire.instance(*known[instance_id], news.get(instance_id, wire.NO_NEWS))
+            elif (raw := self._census.accepted_since(instance_id, now - lag)) is not None:
                 seen[instance_id] = wire.instance(raw, wire.tags_of(raw))
             elif now - self._opened_at >= lag:  # an earlier process may have launched it just before
                 seen[instance_id] = None
+        self._census.meet(_inhabitant(one) for one in seen.values() if one is not None)
         return seen
 
     def arrange(self, requests: Sequence[ProvisionRequest]) -> Sequence[str]:
@@ -230,6 +234,14 @@ class AwsProvider(Provider):
         """Tell whether an instance was launched so lately that EC2 may not know it everywhere yet."""
         return self._census.accepted_since(instance_id, self._clock.now() - self.listing_lag_seconds) is not None
 
+    def _news_of_all(self, seen: Iterable[tuple[Mapping[str, Any], Mapping[str, str]]]) -> Mapping[str, wire.News]:
+        """Return the news of instances of any clusters."""
+        by_cluster: defaultdict[str, list[tuple[Mapping[str, Any], Mapping[str, str]]]] = defaultdict(list)
+        for raw, held in seen:
+            if held.get(tags.CLUSTER):
+                by_cluster[held[tags.CLUSTER]].append((raw, held))
+        return {id_: one for cluster, ours in by_cluster.items() for id_, one in self._news(cluster, ours).items()}
+
     def _launched(self, coming: Sequence[tuple[ProvisionRequest, Machine, Ticket]]) -> dict[str, Outcome]:
         """Make as few calls as there are tickets, some beside each other."""
         launches = list(_launches(coming))
@@ -280,6 +292,7 @@ def _inhabitant(instance: Instance) -> Inhabitant:
         group=held.get(tags.GROUP, ""),
         zone=instance.zone,
         spot=instance.facts.get("lifecycle") == "spot",
+        version=held.get(tags.CONFIG_HASH, ""),
         id=instance.id,
         stays=instance.state in (InstanceState.PENDING, InstanceState.RUNNING, InstanceState.STOPPED),
         runs=instance.state is InstanceState.RUNNING,
