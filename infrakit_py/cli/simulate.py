@@ -168,7 +168,9 @@ def _rehearsed(
     from infrakit_py.render.timeline import Timeline
     from infrakit_py.stores.past import Remembered
 
-    scene, remembered = _seen(app, spec, only) if origin is Origin.OBSERVED else (Scene(), Remembered())
+    scene, remembered = Scene(), Remembered()
+    if origin is Origin.OBSERVED:
+        spec, scene, remembered = _seen(app, spec, only)
     declared = [*([before] if before is not None else []), spec]
     with app.stage(declared, scene, script) as stage:
         kept = stage.memory(spec.name, remembered)
@@ -204,12 +206,16 @@ def _rehearsed(
             )
 
 
-def _seen(app: "App", spec: "ClusterSpec", only: Sequence[str]) -> "tuple[Scene, Remembered]":
-    """Look at the real cluster. ProviderError where one of its groups cannot be seen."""
+def _seen(app: "App", spec: "ClusterSpec", only: Sequence[str]) -> "tuple[ClusterSpec, Scene, Remembered]":
+    """Look at the real cluster, and at the images that its spec points to.
+
+    ProviderError where one of its groups cannot be seen.
+    """
     from infrakit_py.engine.stage import rehearsable, rehearsable_version, scene
     from infrakit_py.model.fingerprint import spec_digest
 
     with app.workbench(spec, only=only) as bench:
+        spec = bench.spec
         plans = bench.look()
         bench.require_sight()
         remembered = bench.remembered()
@@ -217,7 +223,7 @@ def _seen(app: "App", spec: "ClusterSpec", only: Sequence[str]) -> "tuple[Scene,
         # A whole second, so that the sums that virtual time is made of come out alike in every rehearsal.
         found = scene(bench.cluster, plans, images, at=float(ceil(app.clock.now())))
     versions = [rehearsable_version(record) for record in remembered.versions]
-    return found, replace(remembered, spec_digest=spec_digest(rehearsable(spec)), versions=versions)
+    return spec, found, replace(remembered, spec_digest=spec_digest(rehearsable(spec)), versions=versions)
 
 
 def _settle(stage: "Stage", before: "ClusterSpec", store: "Store", script: "Script") -> None:

@@ -135,7 +135,7 @@ class Provider(Protocol):
     listing_lag_seconds: float = 0.0
     """How long an accepted instance may be missing from `describe`; 0 where listings are exact."""
     account: str = ""
-    """All that the vendor counts its published limits by: providers that share it share them. Empty: this one alone."""
+    """All that the vendor counts its limits by: providers that share it share them. Empty: this one alone."""
 
     def describe(self, cluster: str) -> Sequence[Instance]:
         """Return every instance of the cluster, of all groups, told apart by the ownership tags alone.

@@ -1,4 +1,4 @@
-"""Credentials that end do not end a run: a role's are got anew, and what the server calls expired is asked for again."""
+"""Credentials that end do not end a run: a role's are got anew, and so is what the server calls expired."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace

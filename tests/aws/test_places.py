@@ -1,5 +1,8 @@
 """Which machine of a call is which can always be read off its tags, within EC2's limits for tags."""
 
+from collections.abc import Sequence
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -42,9 +45,19 @@ def test_no_tag_is_too_long(call: list[Place]) -> None:
     assert places.fit(call) == (len(held) <= places.KEYS)
 
 
-def test_a_thousand_neighbours_fit_into_one_tag() -> None:
-    call = [Place(slot, 0) for slot in range(1000)]
-    assert places.spread(places.PLACES, places.written(call).split()) == {places.PLACES: "0-999.0"}
+@pytest.mark.parametrize(
+    ("slots", "text"),
+    [
+        (range(1000), "0-999.0"),
+        (range(1, 1000, 3), "1-997/3.0"),
+        ([4], "4.0"),
+        ([4, 9], "4-9/5.0"),
+        ([0, 1, 2, 5, 6, 7], "0-2.0 5-7.0"),
+    ],
+    ids=["neighbours", "every third", "one", "two", "with a gap"],
+)
+def test_a_call_for_many_is_short(slots: Sequence[int], text: str) -> None:
+    assert places.written([Place(slot, 0) for slot in slots]) == text
 
 
 def test_a_machine_without_a_place_of_its_own_is_left_without_a_slot() -> None:

@@ -145,3 +145,12 @@ def test_of_a_reference_that_nobody_could_resolve_only_that_is_said(customer: Sh
     assert result.code == 1
     assert "  image web:" not in result.out
     assert "image web (pointer:web): nothing is at pointer:web" in result.out
+
+
+def test_a_rehearsal_of_what_is_there_begins_with_the_image_that_is_pointed_to(customer: Shell) -> None:
+    customer.write(pointing("a1"))
+    assert customer.infra("apply", "--auto-approve").code == 0
+    rehearsed = customer.infra("simulate", "--from", "observed", "--json")
+    assert rehearsed.code == 0, rehearsed
+    assert "outdated" not in rehearsed.out
+    assert "creating" not in rehearsed.out

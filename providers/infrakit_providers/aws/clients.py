@@ -1,5 +1,6 @@
 """The SDK's clients of one account and region, with its credentials. No call is made here but to get credentials."""
 
+from datetime import datetime
 from functools import cache
 from threading import RLock
 from typing import TYPE_CHECKING, Any, Final
@@ -103,7 +104,22 @@ def _bare_session() -> "BotocoreSession":
 
     session = get_session()
     session.register_component("data_loader", _loader())
+    session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=_timestamp)
     return session
+
+
+def _timestamp(written: Any) -> datetime:
+    """Read a timestamp as AWS writes it: the SDK's own way takes a quarter of the time of a listing."""
+    from botocore.utils import parse_timestamp
+
+    if isinstance(written, str):
+        try:
+            found = datetime.fromisoformat(written)
+        except ValueError:
+            return parse_timestamp(written)
+        if found.tzinfo is not None:
+            return found
+    return parse_timestamp(written)
 
 
 @cache

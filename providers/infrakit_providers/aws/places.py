@@ -29,7 +29,7 @@ Source: EC2 User Guide, "Tag restrictions".
 """
 KEYS: Final = 6
 
-_RUN: Final = re.compile(r"(\d+)(?:-(\d+))?\.(\d+)")
+_RUN: Final = re.compile(r"(\d+)(?:-(\d+)(?:/(\d+))?)?\.(\d+)")
 
 
 class Place(NamedTuple):
@@ -39,15 +39,39 @@ class Place(NamedTuple):
     incarnation: int
 
 
+class _Run(NamedTuple):
+    """Slots at equal distances, of one incarnation. A `step` of 0 is that of a single one."""
+
+    first: int
+    last: int
+    step: int
+    incarnation: int
+
+    @property
+    def length(self) -> int:
+        return (self.last - self.first) // (self.step or 1) + 1
+
+    @property
+    def text(self) -> str:
+        if self.first == self.last:
+            return f"{self.first}.{self.incarnation}"
+        step = f"/{self.step}" if self.step > 1 else ""
+        return f"{self.first}-{self.last}{step}.{self.incarnation}"
+
+    def at(self, index: int) -> Place:
+        return Place(self.first + index * (self.step or 1), self.incarnation)
+
+
 def written(places: Iterable[Place]) -> str:
-    """Write places in order: `0-3.0 7.2` are slots 0 to 3 in their first incarnation, and 7 in its third."""
-    runs: list[list[int]] = []
+    """Write ascending places: `0-9/3.0 11.2` are the slots 0, 3, 6 and 9 for the first time, and 11 for the third."""
+    runs: list[_Run] = []
     for slot, incarnation in places:
-        if runs and runs[-1][1] + 1 == slot and runs[-1][2] == incarnation:
-            runs[-1][1] = slot
+        last = runs[-1] if runs else None
+        if last is None or last.incarnation != incarnation or (last.step and slot - last.last != last.step):
+            runs.append(_Run(slot, slot, 0, incarnation))
         else:
-            runs.append([slot, slot, incarnation])
-    return " ".join(f"{a}.{i}" if a == b else f"{a}-{b}.{i}" for a, b, i in runs)
+            runs[-1] = _Run(last.first, slot, slot - last.last, incarnation)
+    return " ".join(run.text for run in runs)
 
 
 def read(text: str) -> tuple[Place, ...]:
@@ -57,8 +81,8 @@ def read(text: str) -> tuple[Place, ...]:
         match = _RUN.fullmatch(word)
         if match is None:
             raise ValueError(f"not a run of slots: {word!r}")
-        first, last, incarnation = int(match[1]), int(match[2] or match[1]), int(match[3])
-        places += [Place(slot, incarnation) for slot in range(first, last + 1)]
+        run = _run(match)
+        places += [run.at(index) for index in range(run.length)]
     return tuple(places)
 
 
@@ -122,8 +146,13 @@ def name_of(own: Mapping[str, str]) -> str:
 def _at(text: str, index: int) -> Place | None:
     """Return the place of that number without making all of them: a listing asks for each machine of a call."""
     for match in _RUN.finditer(text):
-        first, last = int(match[1]), int(match[2] or match[1])
-        if index <= last - first:
-            return Place(first + index, int(match[3]))
-        index -= last - first + 1
+        run = _run(match)
+        if index < run.length:
+            return run.at(index)
+        index -= run.length
     return None
+
+
+def _run(match: re.Match[str]) -> _Run:
+    first, last, step, incarnation = match.groups()
+    return _Run(int(first), int(last or first), int(step or 1), int(incarnation))
