@@ -2,7 +2,8 @@
 
 (a) plans of large fleets; (b) convergence from nothing, and (c) rolling replacement, in virtual time under EC2's
 published limits, against what those limits alone would take; (d) the same in real time with a provider that takes no
-time; (e) from the death of a machine to the request for its replacement.
+time; (e) from the death of a machine to the request for its replacement; (f) to (i) the AWS provider on a stand-in
+for AWS: listing, launching, launching under EC2's published limits, and what its SDK costs.
 """
 
 import argparse
@@ -14,21 +15,25 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Thread
 
 import structlog
 
+from bench import aws
 from bench.fleets import Fleet, group, snapshot, wanted
+from bench.rows import Row, table, virtual
 from infrakit_groups.policies import rolling
-from infrakit_py.clock import SystemClock, VirtualClock
+from infrakit_providers.simulated.cloud import SimCloud
+from infrakit_providers.simulated.provider import SimulatedProvider
+from infrakit_providers.simulated.settings import SimSettings
+from infrakit_py.clock import Clock, SystemClock, VirtualClock
 from infrakit_py.engine.events import EventKind
 from infrakit_py.engine.forecast import World, forecast
 from infrakit_py.engine.runner import InlineRunner, ThreadRunner
-from infrakit_py.model.quantities import Amount, format_duration
+from infrakit_py.model.quantities import Amount
 from infrakit_py.model.spec import HealthCheck, RolloutSpec
 from infrakit_py.spi.provider import Pace
 from infrakit_py.stores.memory import MemoryStore
@@ -37,15 +42,6 @@ from infrakit_py.stores.sqlite import SqliteStore
 BOOT_SECONDS = 30.0
 BURST, REFILL = 1000, 2.0  # instances: RunInstances of EC2's published limits
 EC2 = {"limits": "ec2", "boot_time": "30s", "zones": {"a": None, "b": None, "c": None}}
-
-
-@dataclass(frozen=True)
-class Row:
-    what: str
-    measured: str
-    limit: str
-    ratio: str
-    note: str = ""
 
 
 def plans() -> Iterator[Row]:
@@ -91,7 +87,8 @@ def one_plan(groups: int, machines: int, surge: str) -> None:
 
 
 def virtual_fleet() -> Fleet:
-    return Fleet(EC2, VirtualClock(), InlineRunner, MemoryStore())
+    clock = VirtualClock()
+    return Fleet(SimulatedProvider(_cloud(EC2, clock)), clock, InlineRunner, MemoryStore())
 
 
 def convergence(sizes: tuple[int, ...]) -> Iterator[Row]:
@@ -100,7 +97,7 @@ def convergence(sizes: tuple[int, ...]) -> Iterator[Row]:
         began = time.perf_counter()
         took = virtual_fleet().converge(group(size))
         limit = max(0, size - BURST) / REFILL + BOOT_SECONDS
-        yield _virtual(f"(b) converge 0 to {size:,}", took, limit, time.perf_counter() - began)
+        yield virtual(f"(b) converge 0 to {size:,}", took, limit, time.perf_counter() - began)
 
 
 def replacement(sizes: tuple[int, ...]) -> Iterator[Row]:
@@ -114,7 +111,7 @@ def replacement(sizes: tuple[int, ...]) -> Iterator[Row]:
         took = fleet.converge(group(size, "v2", rollout))
         surge = Amount(25, percent=True).rounded_up(size)
         limit = max(replacement_limit(size, surge), 0.0)
-        yield _virtual(f"(c) replace {size:,}, surge 25%", took, limit, time.perf_counter() - began)
+        yield virtual(f"(c) replace {size:,}, surge 25%", took, limit, time.perf_counter() - began)
 
 
 def replacement_limit(size: int, surge: int) -> float:
@@ -140,7 +137,8 @@ def real_time() -> Iterator[Row]:
         for _ in range(5):
             with TemporaryDirectory() as directory:
                 store = SqliteStore(Path(directory))
-                fleet = Fleet({"boot_time": "0s"}, SystemClock(), lambda: ThreadRunner(10), store)
+                cloud = _cloud({"boot_time": "0s"}, SystemClock())
+                fleet = Fleet(SimulatedProvider(cloud), SystemClock(), lambda: ThreadRunner(10), store)
                 if image == "v2":
                     fleet.converge(group(size))
                 took.append(fleet.converge(group(size, image)))
@@ -161,7 +159,8 @@ def reaction() -> Iterator[Row]:
 
 
 def _reaction(check: HealthCheck, *, listens: bool) -> float:
-    fleet = Fleet({"boot_time": "0s"}, SystemClock(), lambda: ThreadRunner(10), MemoryStore())
+    cloud = _cloud({"boot_time": "0s"}, SystemClock())
+    fleet = Fleet(SimulatedProvider(cloud), SystemClock(), lambda: ThreadRunner(10), MemoryStore())
     fleet.converge(group(5, check=check))
     engine = fleet.engine(group(5, check=check), endless=True)
     if listens:
@@ -178,7 +177,7 @@ def _reaction(check: HealthCheck, *, listens: bool) -> float:
         time.sleep(1.3)
         fleet.events.clear()
         died_at = time.time()
-        fleet.cloud.stop(fleet.cloud.everything()[0].id, "killed")
+        cloud.stop(cloud.everything()[0].id, "killed")
         while not (created := [e for e in fleet.events if e.kind is EventKind.CREATING]):
             time.sleep(0.001)
         return created[0].at - died_at
@@ -189,30 +188,22 @@ def _reaction(check: HealthCheck, *, listens: bool) -> float:
         fleet.close()
 
 
-def _virtual(what: str, took: float, limit: float, real: float) -> Row:
-    measured, best = format_duration(round(took, 1)), format_duration(round(limit, 1))
-    return Row(what, measured, best, f"{limit / took:.2f}", f"{real:.1f} s of real time")
-
-
-def table(rows: list[Row]) -> str:
-    lines = [
-        ("what", "measured", "limit", "ratio", "note"),
-        *((r.what, r.measured, r.limit, r.ratio, r.note) for r in rows),
-    ]
-    widths = [max(len(line[i]) for line in lines) for i in range(5)]
-    return "\n".join(
-        "  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip() for line in lines
-    )
+def _cloud(settings: Mapping[str, object], clock: Clock) -> SimCloud:
+    return SimCloud(SimSettings.model_validate(settings), clock)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="leave out the fleets of 10,000")
-    parser.add_argument("--only", default="abcde", help="letters of the benchmarks to run")
+    parser.add_argument("--only", default="abcdefghi", help="letters of the benchmarks to run")
     parser.add_argument("--one-plan", nargs=3, metavar=("GROUPS", "MACHINES", "SURGE"), help=argparse.SUPPRESS)
+    parser.add_argument("--one-listing", choices=sorted(aws.LISTINGS), help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.one_plan:
         one_plan(int(asked.one_plan[0]), int(asked.one_plan[1]), asked.one_plan[2])
+        return
+    if asked.one_listing:
+        print(aws.one_listing(asked.one_listing))
         return
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     large = () if asked.quick else (10_000,)
@@ -222,6 +213,10 @@ def main() -> None:
         "c": lambda: replacement((100, *large)),
         "d": real_time,
         "e": reaction,
+        "f": aws.listing,
+        "g": aws.launching,
+        "h": lambda: aws.throttled(1120),
+        "i": aws.loading,
     }
     rows: list[Row] = []
     for letter in asked.only:
