@@ -7,13 +7,14 @@ import boto3
 import pytest
 
 from infrakit_py.clock import VirtualClock
-from infrakit_py.errors import NotOurs, ProviderError
+from infrakit_py.errors import NotOurs, ProviderError, TokenMismatch, TokenSpent
 from infrakit_py.model import tags
 from infrakit_py.model.instance import InstanceId, InstanceState
 from infrakit_py.model.spec import Json
-from infrakit_py.spi.provider import DestroyRequest, Provider, ProvisionRequest, TagRequest
+from infrakit_py.spi.provider import DestroyRequest, Outcome, Provider, ProvisionRequest, TagRequest
 from tests.aws.ground import UNKNOWN, fake_ec2, image, opened
 from tests.fakes.ec2 import FakeEC2
+from tests.fakes.ec2.settings import LINUX, LINUX_2
 
 MICRO: Mapping[str, Json] = {"instance_types": "t3.micro"}
 ONE_ZONE: Mapping[str, Json] = {**MICRO, "zones": ["eu-central-1a"]}
@@ -149,3 +150,37 @@ def test_a_machine_that_ec2_does_not_know_yet_is_neither_gone_nor_forgotten(cloc
         assert UNKNOWN in another.lookup([UNKNOWN])
         provider.close()
         another.close()
+
+
+def request(slot: int, reference: str, count: int = 1) -> list[ProvisionRequest]:
+    made = []
+    for number in range(slot, slot + count):
+        token = tags.token("shop", "web", str(number), 0)
+        own = {tags.CLUSTER: "shop", tags.GROUP: "web", tags.SLOT: str(number), tags.TOKEN: token}
+        made.append(ProvisionRequest(token, f"web-{number}", own, image(reference), ONE_ZONE))
+    return made
+
+
+def provision(provider: Provider, asked: list[ProvisionRequest]) -> list[Outcome]:
+    tickets = provider.arrange(asked)
+    return list(provider.provision([replace(r, ticket=t) for r, t in zip(asked, tickets, strict=True)]))
+
+
+@pytest.mark.parametrize("count", [1, 3], ids=["a machine", "machines of one call"])
+@pytest.mark.parametrize("hours", [0.1, 2], ids=["still listed", "no longer listed"])
+def test_the_token_of_what_is_gone_is_spent_also_for_other_parameters(
+    provider: Provider, fake: FakeEC2, clock: VirtualClock, count: int, hours: float
+) -> None:
+    ids = [one.instance_id for one in provision(provider, request(0, LINUX, count)) if one.instance_id]
+    destroy(provider, ids)
+    clock.sleep(hours * 3600)
+    provider.describe("shop")
+    again = provision(provider, request(0, LINUX_2, count))
+    assert [type(one.error) for one in again] == [TokenSpent] * count
+
+
+def test_the_token_of_what_lives_is_a_mismatch_for_other_parameters(provider: Provider, fake: FakeEC2) -> None:
+    provision(provider, request(0, LINUX))
+    (again,) = provision(provider, request(0, LINUX_2))
+    assert isinstance(again.error, TokenMismatch)
+    assert len(fake.ids()) == 1

@@ -15,7 +15,7 @@ from infrakit_providers.aws.places import NAME, PERSISTENT, PROTECTED, TARGETS, 
 from infrakit_providers.aws.pools import Pool, Pools
 from infrakit_providers.aws.subnets import Site, Subnets
 from infrakit_providers.aws.tickets import Ticket
-from infrakit_py.errors import NoCapacity, ProviderError, TokenSpent
+from infrakit_py.errors import NoCapacity, ProviderError, TokenMismatch, TokenSpent
 from infrakit_py.model import tags
 from infrakit_py.model.instance import InstanceId
 from infrakit_py.spi.provider import Outcome, ProvisionRequest
@@ -43,14 +43,19 @@ class Launcher:
         subnets: Subnets,
         belongings: Belongings,
         note: Callable[[Sequence[Mapping[str, Any]]], None],
+        may_be_unlisted: Callable[[], bool],
     ) -> None:
-        """`note` is told of each instance that EC2 answers with."""
+        """`note` is told of each instance that EC2 answers with.
+
+        `may_be_unlisted` tells whether an instance may exist that no listing shows yet, though nobody here made it.
+        """
         self._caller = caller
         self._images = images
         self._pools = pools
         self._subnets = subnets
         self._belongings = belongings
         self._note = note
+        self._may_be_unlisted = may_be_unlisted
         self.fleets = Fleets(caller, note)
 
     def launch(self, launch: Launch) -> list[Outcome]:
@@ -64,11 +69,50 @@ class Launcher:
             )
         except NoCapacity as exc:
             return [Outcome(error=self._no_capacity(launch, exc))] * len(launch.requests)
+        except TokenMismatch as exc:
+            return self._mismatched(launch, exc)
         except ProviderError as exc:
             return [Outcome(error=exc)] * len(launch.requests)
         self._note(answer["Instances"])
         made = {int(one.get("AmiLaunchIndex", 0)): one for one in answer["Instances"]}
         return [_outcome(launch.ticket, request, made) for request in launch.requests]
+
+    def _mismatched(self, launch: Launch, error: TokenMismatch) -> list[Outcome]:
+        """Find out whether what a token stands for lives: then it is to be looked for, else the token is spent.
+
+        Without the store nobody remembers that a slot had a machine, once that is not listed any more; EC2 does.
+        """
+        try:
+            found = self._by_token(launch)
+        except ProviderError as exc:
+            return [Outcome(error=exc)] * len(launch.requests)
+        living = {int(raw.get("AmiLaunchIndex", 0)) for raw in found if raw["State"]["Name"] != _GONE}
+        outcomes = []
+        for request in launch.requests:
+            lives = launch.ticket.index(request) in living if launch.ticket.places else bool(living)
+            if lives or (not found and self._may_be_unlisted()):
+                outcomes.append(Outcome(error=error))
+            else:
+                outcomes.append(Outcome(error=TokenSpent(f"{request.name}: what its token stood for is terminated")))
+        return outcomes
+
+    def _by_token(self, launch: Launch) -> list[Any]:
+        """Return the instances that a launch's token stands for, terminated ones too while EC2 lists them."""
+        first, ticket = launch.requests[0], launch.ticket
+        name, value = f"tag:{tags.TOKEN}", first.token
+        if ticket.places:
+            name, value = "client-token", ticket.client_token(first)
+        return [
+            raw
+            for page in self._caller.pages(
+                "ec2",
+                "describe_instances",
+                f"find out what the token of {first.name} stands for",
+                Filters=[{"Name": name, "Values": [value]}],
+            )
+            for reservation in page["Reservations"]
+            for raw in reservation["Instances"]
+        ]
 
     def _parameters(self, launch: Launch) -> Mapping[str, Any]:
         ticket, machine, first = launch.ticket, launch.machine, launch.requests[0]

@@ -87,7 +87,9 @@ class AwsProvider(Provider):
         self._bulletin = Bulletin(self._caller, context.clock)
         pools = Pools(context.clock, settings.capacity_memory)
         self._arranger = Arranger(self._census, pools, self._subnets, self._belongings, context.clock)
-        self._launcher = Launcher(self._caller, self._images, pools, self._subnets, self._belongings, self._note)
+        self._launcher = Launcher(
+            self._caller, self._images, pools, self._subnets, self._belongings, self._note, self._is_young
+        )
         self._remover = Remover(self._caller, self._balancers, self._is_new)
         self._tagger = Tagger(self._caller, self._balancers, self._is_new)
         self._doctor = Doctor(self._caller, self._images, settings.region)
@@ -120,7 +122,7 @@ class AwsProvider(Provider):
                 seen[instance_id] = wire.instance(*known[instance_id], news.get(instance_id, wire.NO_NEWS))
             elif (raw := self._census.accepted_since(instance_id, now - lag)) is not None:
                 seen[instance_id] = wire.instance(raw, wire.tags_of(raw))
-            elif now - self._opened_at >= lag:  # an earlier process may have launched it just before
+            elif not self._is_young():
                 seen[instance_id] = None
         self._census.meet(_inhabitant(one) for one in seen.values() if one is not None)
         return seen
@@ -229,6 +231,10 @@ class AwsProvider(Provider):
         now = self._clock.now()
         launched = {"LaunchTime": datetime.fromtimestamp(now, UTC)}  # a fleet's answer does not say when
         self._census.accepted([launched | dict(raw) for raw in raws], now)
+
+    def _is_young(self) -> bool:
+        """Tell whether an earlier process may have launched what is not listed yet."""
+        return self._clock.now() - self._opened_at < self.listing_lag_seconds
 
     def _is_new(self, instance_id: str) -> bool:
         """Tell whether an instance was launched so lately that EC2 may not know it everywhere yet."""
