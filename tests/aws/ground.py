@@ -72,8 +72,9 @@ def fake_target(
     """Open EC2 in virtual time as a target of the conformance suite."""
     clock = VirtualClock()
     written = {**SETTINGS, "listing_lag": lag}
-    with fake_ec2(settings or FakeSettings(boot_seconds=20, terminate_seconds=30), clock) as fake:
-        with ConformanceTarget(
+    with (
+        fake_ec2(settings or FakeSettings(boot_seconds=20, terminate_seconds=30), clock) as fake,
+        ConformanceTarget(
             provider=wrap(opened(clock, written)),
             open_another=lambda: wrap(opened(clock, written)),
             machine=MACHINE,
@@ -94,5 +95,6 @@ def fake_target(
             make_foreign=_foreign,
             lose_reply=lambda: fake.fail(Call.PROVISION, Fault.LOST_REPLY),
             all_tags=lambda: [own_tags(fake.tags_of(id_), 0) for id_ in fake.ids()],
-        ) as target:
-            yield target
+        ) as target,
+    ):
+        yield target

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 from infrakit_providers.aws.belongings import Belongings
 from infrakit_providers.aws.census import Census, Inhabitant, Spread
 from infrakit_providers.aws.fleets import ANY_TYPE, mixes
-from infrakit_providers.aws.machine import Capacity, Machine
+from infrakit_providers.aws.machine import Machine
 from infrakit_providers.aws.places import fit
 from infrakit_providers.aws.pools import Pool, Pools
 from infrakit_providers.aws.subnets import Site, Subnets
@@ -96,16 +96,18 @@ class _Choices:
     def choose(self, machine: Machine, sites: Sequence[Site], version: str, *, mixed: bool) -> tuple[Site, str, bool]:
         """Choose a site, a type and whether it is spot. `mixed`: if it is, EC2 may choose among its types.
 
-        The zones shall be even once the other versions are gone, and until then as far as that allows.
+        Zones shall be even, and base and share on demand be kept, once the other versions are gone.
         """
         there = self._there
-        spot = _is_spot(machine.capacity, there.markets)
+        on_demand = there.markets[version, False]
+        everyone = on_demand + there.markets[version, True] + 1
+        spot = on_demand >= machine.capacity.on_demand_among(everyone)
         order = sorted(sites, key=lambda site: (there.versions[version, site.zone], there.zones[site.zone]))
         types = (ANY_TYPE,) if spot and mixed else machine.instance_types
         site, type_ = next(self._with_room(types, order, spot=spot), (order[0], types[0]))
         there.zones[site.zone] += 1
         there.versions[version, site.zone] += 1
-        there.markets[spot] += 1
+        there.markets[version, spot] += 1
         self._taken[Pool(type_, site.zone, spot)] += 1
         return site, type_, spot
 
@@ -115,11 +117,6 @@ class _Choices:
                 pool = Pool(type_, site.zone, spot)
                 if self._pools.room(pool) > self._taken[pool]:
                     yield site, type_
-
-
-def _is_spot(capacity: Capacity, markets: Counter[bool]) -> bool:
-    """Tell whether the next machine is spot, so that the group keeps its base and its share on demand."""
-    return markets[False] >= capacity.on_demand_among(markets.total() + 1)
 
 
 def _calls(arranged: Sequence[Arranged], pools: Pools) -> Iterator[tuple[Ticket, Sequence[Arranged]]]:

@@ -33,11 +33,11 @@ class Inhabitant:
 
 @dataclass(slots=True)
 class Spread:
-    """A group's machines that stay, counted by zone, by version and zone, and by whether they are spot."""
+    """A group's machines that stay, counted by zone, and by version and zone and version and market (spot or not)."""
 
     zones: Counter[str] = field(default_factory=Counter)
     versions: Counter[tuple[str, str]] = field(default_factory=Counter)
-    markets: Counter[bool] = field(default_factory=Counter)
+    markets: Counter[tuple[str, bool]] = field(default_factory=Counter)
 
 
 class Census:
@@ -117,5 +117,5 @@ class Census:
             if one.stays and (one.cluster, one.group) == (cluster, group):
                 spread.zones[one.zone] += 1
                 spread.versions[one.version, one.zone] += 1
-                spread.markets[one.spot] += 1
+                spread.markets[one.version, one.spot] += 1
         return spread
