@@ -705,3 +705,13 @@ def test_an_elastic_address_of_a_kept_interface_follows_it_to_the_next_machine(s
     second = scene.boot(scene.request(1), WHOLE)
     assert scene.holder_of_address() == second
     assert scene.fake.calls["AssociateAddress"] == associate
+
+
+def test_an_interface_goes_over_to_the_security_groups_of_its_next_machine(scene: Scene) -> None:
+    scene.belongings.prepare(scene.request(), WIRED, A, SUBNETS["a"])
+    assert scene.kept_interface().groups == (DEFAULT_GROUP,)
+    other = Machine.model_validate({**WIRED.model_dump(exclude_defaults=True), "security_groups": [WEB_GROUP]})
+    for _ in range(2):
+        scene.belongings.prepare(scene.request(), other, A, SUBNETS["a"])
+    assert scene.kept_interface().groups == (WEB_GROUP,)
+    assert scene.fake.calls["ModifyNetworkInterfaceAttribute"] == 1

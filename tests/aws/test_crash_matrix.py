@@ -46,7 +46,7 @@ from tests.aws.ground import credentials
 from tests.fakes.ec2 import FakeEC2, FakeSettings
 from tests.fakes.proxy import Call, DropReply, DropRequest, FaultProxy, Tap
 
-pytestmark = pytest.mark.crash
+pytestmark = [pytest.mark.crash, pytest.mark.slow]
 
 CHANGING: Final = r"\nAction=(?!Describe)"
 LAG_SECONDS: Final = 0.3

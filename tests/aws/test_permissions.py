@@ -106,7 +106,7 @@ def test_only_launches_tag_where_nothing_else_is_made() -> None:
     "action",
     [
         "ec2:TerminateInstances", "ec2:ModifyInstanceAttribute", "ec2:AttachVolume", "ec2:DetachVolume",
-        "ec2:DeleteVolume", "ec2:DeleteNetworkInterface", "ec2:AssociateAddress", "ec2:DisassociateAddress",
+        "ec2:DeleteVolume", "ec2:DeleteNetworkInterface", "ec2:ModifyNetworkInterfaceAttribute", "ec2:AssociateAddress", "ec2:DisassociateAddress",
         "ec2:ReleaseAddress", "ec2:DeleteLaunchTemplate", "ec2:CancelSpotInstanceRequests",
     ],
 )  # fmt: skip

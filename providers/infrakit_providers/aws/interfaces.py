@@ -52,6 +52,7 @@ class Interfaces:
                 f"{zone}",
                 hint="an interface never leaves its zone: let the machine be there, or delete the interface",
             )
+        self._regroup(request, machine, interface)
         return interface
 
     def by_id(self, interface_id: str) -> "NetworkInterfaceTypeDef | None":
@@ -107,6 +108,18 @@ class Interfaces:
         interface = made_once(request, INTERFACE, make, lambda: self.of(member))
         _log.info("interface made", member=member.name, interface=interface["NetworkInterfaceId"], zone=zone)
         return interface
+
+    def _regroup(self, request: ProvisionRequest, machine: Machine, interface: "NetworkInterfaceTypeDef") -> None:
+        """Put an interface into the security groups that its next machine is to be in."""
+        now = {one["GroupId"] for one in interface.get("Groups", ())}
+        if not machine.security_groups or now == set(machine.security_groups):
+            return
+        self._caller.act(
+            Kind.MUTATE, "ec2", "modify_network_interface_attribute",
+            f"change the security groups of {request.name}'s interface",
+            NetworkInterfaceId=interface["NetworkInterfaceId"], Groups=list(machine.security_groups),
+        )  # fmt: skip
+        _log.info("interface regrouped", interface=interface["NetworkInterfaceId"])
 
     def _default_subnet(self, zone: str) -> str:
         filters = [{"Name": "default-for-az", "Values": ["true"]}, {"Name": "availability-zone", "Values": [zone]}]

@@ -48,6 +48,11 @@ _LOOKS_FOR_LEFTOVERS: Final = (
     "ec2:DescribeVolumes",
 )
 """Whoever destroys a cluster looks for these, whatever its spec says now: it may have said something else before."""
+_OF_KEPT_INTERFACES: Final = (
+    "ec2:DeleteNetworkInterface",
+    "ec2:ModifyNetworkInterfaceAttribute",
+    "ec2:RunInstances",
+)
 _PARTITIONS: Final = {"cn-": "aws-cn", "us-gov-": "aws-us-gov", "us-isob-": "aws-iso-b", "us-iso-": "aws-iso"}
 _PUBLIC_PARAMETERS: Final = "aws/"
 _KEY_USES: Final = (
@@ -206,7 +211,8 @@ def _making_from(scope: _Scope, uses: _Uses, machines: Sequence[NamedMachine]) -
     yield _allow("LaunchFrom", _launches(uses), least)
     if uses.interfaces:
         network = [one for one in least if one.split(":")[5].startswith(("subnet/", "security-group/"))]
-        yield _allow("MakeInterfacesIn", ["ec2:CreateNetworkInterface"], network)
+        actions = ["ec2:CreateNetworkInterface", "ec2:ModifyNetworkInterfaceAttribute"]
+        yield _allow("MakeInterfacesIn", actions, network)
 
 
 def _used(scope: _Scope, machine: Machine, reference: str) -> Iterator[str]:
@@ -247,7 +253,7 @@ def _changing(scope: _Scope, uses: _Uses) -> Statement:
         (uses.restarted_spot, ["ec2:CancelSpotInstanceRequests"]),
         (uses.fleets, [*_launches(uses), "ec2:DeleteLaunchTemplate"]),
         (uses.disks, ["ec2:AttachVolume", "ec2:DetachVolume", "ec2:DeleteVolume"]),
-        (uses.interfaces, ["ec2:RunInstances", "ec2:DeleteNetworkInterface"]),
+        (uses.interfaces, [*_OF_KEPT_INTERFACES]),
         (uses.addresses, ["ec2:AssociateAddress", "ec2:DisassociateAddress", "ec2:ReleaseAddress"]),
     )
     kinds = _chosen(

@@ -63,6 +63,7 @@ HANDLERS: Final[Mapping[str, Mapping[str, Handler]]] = {
         "CreateNetworkInterface": interfaces.create_network_interface,
         "DescribeNetworkInterfaces": interfaces.describe_network_interfaces,
         "DeleteNetworkInterface": interfaces.delete_network_interface,
+        "ModifyNetworkInterfaceAttribute": interfaces.modify_network_interface_attribute,
         "AttachNetworkInterface": interfaces.attach_network_interface,
         "DetachNetworkInterface": interfaces.detach_network_interface,
         "AllocateAddress": addresses.allocate_address,

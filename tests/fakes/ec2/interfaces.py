@@ -105,6 +105,18 @@ def delete_network_interface(world: World, asked: Asked) -> Reply:
     return {}
 
 
+def modify_network_interface_attribute(world: World, asked: Asked) -> Reply:
+    interface = find_interface(world, asked["NetworkInterfaceId"])
+    if set(asked) - {"NetworkInterfaceId", "Groups", "DryRun"}:
+        raise AwsError("UnsupportedOperation", "The fake changes an interface's groups only")
+    for id_ in asked["Groups"]:
+        if id_ not in world.groups:
+            raise AwsError("InvalidGroup.NotFound", f"The security group '{id_}' does not exist")
+    interface.groups = tuple(asked["Groups"])
+    world.changed(interface.instance)
+    return {}
+
+
 def attach_network_interface(world: World, asked: Asked) -> Reply:
     interface = find_interface(world, asked["NetworkInterfaceId"])
     instance = world.instances.get(asked["InstanceId"])
