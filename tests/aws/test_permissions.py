@@ -106,7 +106,7 @@ def test_only_launches_tag_where_nothing_else_is_made() -> None:
     "action",
     [
         "ec2:TerminateInstances", "ec2:ModifyInstanceAttribute", "ec2:AttachVolume", "ec2:DetachVolume",
-        "ec2:DeleteVolume", "ec2:DeleteNetworkInterface", "ec2:ModifyNetworkInterfaceAttribute", "ec2:AssociateAddress", "ec2:DisassociateAddress",
+        "ec2:DeleteVolume", "ec2:DeleteNetworkInterface", "ec2:AssociateAddress", "ec2:DisassociateAddress",
         "ec2:ReleaseAddress", "ec2:DeleteLaunchTemplate", "ec2:CancelSpotInstanceRequests",
     ],
 )  # fmt: skip
@@ -115,6 +115,13 @@ def test_nothing_without_our_tag_is_changed(action: str) -> None:
     assert found
     for one in found:
         assert one["Condition"] == {"StringEquals": {"aws:ResourceTag/infrakit.cluster": "prod"}}
+
+
+def test_an_interface_without_our_tag_is_not_changed_and_any_group_may_be_used() -> None:
+    found = [one for one in policy(EVERYTHING)["Statement"] if "ec2:ModifyNetworkInterfaceAttribute" in one["Action"]]
+    on_interfaces = [one for one in found if any("network-interface" in resource for resource in one["Resource"])]
+    assert [one["Sid"] for one in on_interfaces] == ["ChangeOwn"]
+    assert len(found) == 2
 
 
 @pytest.mark.parametrize(
@@ -130,7 +137,7 @@ def test_nothing_without_our_tag_is_changed(action: str) -> None:
         ),
         (
             {"keep_interface": True},
-            {"CreateNetworkInterface", "DeleteNetworkInterface"},
+            {"CreateNetworkInterface", "DeleteNetworkInterface", "ModifyNetworkInterfaceAttribute"},
         ),
         ({"instance_profile": "web"}, {"PassRole"}),
         (
