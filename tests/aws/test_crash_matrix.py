@@ -89,13 +89,23 @@ SCENARIOS: Final = {
     "named": Scenario({"db": db("db-1")}, {"db": db("db-1", image="v2")}, {"db": (0, 1)}),
     "balanced": Scenario({"web": web(1, **SERVED)}, {"web": web(1, "v2", **SERVED)}, {"web": (1, 2)}),
 }
+_BRIEF: Final = ("shrinking", "destruction")
 CASES: Final = [
-    (name, listings, moment)
+    pytest.param(
+        name,
+        listings,
+        moment,
+        lose_state,
+        id=f"{name}-{listings}-{moment}-state {'lost' if lose_state else 'kept'}",
+        # What is remembered matters most where listings are late, and what is listed where nothing is remembered.
+        marks=[pytest.mark.long] if lose_state == (listings == "late") and name not in _BRIEF else [],
+    )
     for name in SCENARIOS
     for listings in LISTINGS
     for moment in Moment
+    for lose_state in (False, True)
     # What was never launched is not listed late.
-    if listings == "prompt" or (name not in ("shrinking", "destruction") and moment is not Moment.LOST)
+    if listings == "prompt" or (name not in _BRIEF and moment is not Moment.LOST)
 ]
 STORE_WRITES: Final = [
     *((write_, when) for write_ in ("record", "forget") for when in ("before", "after")),
@@ -294,8 +304,7 @@ def opens(ancestor: Forks, tmp_path: Path) -> Opens:
     return open_
 
 
-@pytest.mark.parametrize("lose_state", [False, True], ids=["state kept", "state lost"])
-@pytest.mark.parametrize(("name", "listings", "moment"), CASES)
+@pytest.mark.parametrize(("name", "listings", "moment", "lose_state"), CASES)
 def test_trap_25_a_death_at_any_call_leaks_nothing_and_doubles_nothing(
     name: str, listings: str, moment: Moment, lose_state: bool, opens: Opens
 ) -> None:

@@ -1,17 +1,15 @@
 """Spot machines of several types are EC2's choice: one fleet a machine, and a template for all of a kind."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
-
-import pytest
 
 from infrakit_py.clock import VirtualClock
 from infrakit_py.errors import NoCapacity
 from infrakit_py.model import tags
 from infrakit_py.model.spec import Json
 from infrakit_py.spi.provider import DestroyRequest, Provider, ProvisionRequest
-from tests.aws.ground import fake_ec2, image, opened
+from tests.aws.ground import image
 from tests.fakes.ec2 import FakeEC2
 
 MIXED: Mapping[str, Json] = {
@@ -19,24 +17,6 @@ MIXED: Mapping[str, Json] = {
     "capacity": {"on_demand_base": 2, "spot_percent": 50},
     "tags": {"volumes": {"team": "shop"}},
 }
-
-
-@pytest.fixture
-def clock() -> VirtualClock:
-    return VirtualClock()
-
-
-@pytest.fixture
-def fake(clock: VirtualClock) -> Iterator[FakeEC2]:
-    with fake_ec2(clock=clock) as fake:
-        yield fake
-
-
-@pytest.fixture
-def provider(fake: FakeEC2, clock: VirtualClock) -> Iterator[Provider]:
-    provider = opened(clock)
-    yield provider
-    provider.close()
 
 
 def requests(count: int, machine: Mapping[str, Json] = MIXED) -> list[ProvisionRequest]:

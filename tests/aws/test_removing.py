@@ -1,13 +1,13 @@
 """What goes goes alone: protection, whosever it is, and what would bring a machine back."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 
 import boto3
 import pytest
 
 from infrakit_py.clock import VirtualClock
-from infrakit_py.errors import NotOurs, ProviderError, TokenMismatch, TokenSpent
+from infrakit_py.errors import ImageMissing, NotOurs, ProviderError, TokenMismatch, TokenSpent
 from infrakit_py.model import tags
 from infrakit_py.model.instance import InstanceId, InstanceState
 from infrakit_py.model.spec import Json
@@ -18,24 +18,6 @@ from tests.fakes.ec2.settings import LINUX, LINUX_2
 
 MICRO: Mapping[str, Json] = {"instance_types": "t3.micro"}
 ONE_ZONE: Mapping[str, Json] = {**MICRO, "zones": ["eu-central-1a"]}
-
-
-@pytest.fixture
-def clock() -> VirtualClock:
-    return VirtualClock()
-
-
-@pytest.fixture
-def fake(clock: VirtualClock) -> Iterator[FakeEC2]:
-    with fake_ec2(clock=clock) as fake:
-        yield fake
-
-
-@pytest.fixture
-def provider(fake: FakeEC2, clock: VirtualClock) -> Iterator[Provider]:
-    provider = opened(clock)
-    yield provider
-    provider.close()
 
 
 def boot(provider: Provider, count: int, machine: Mapping[str, Json] = MICRO, group: str = "web") -> list[InstanceId]:
@@ -184,3 +166,11 @@ def test_the_token_of_what_lives_is_a_mismatch_for_other_parameters(provider: Pr
     (again,) = provision(provider, request(0, LINUX_2))
     assert isinstance(again.error, TokenMismatch)
     assert len(fake.ids()) == 1
+
+
+def test_an_image_that_went_away_is_not_taken_for_published(provider: Provider, fake: FakeEC2) -> None:
+    assert provider.published([image()])
+    fake.remove_image(LINUX)
+    (outcome,) = provision(provider, request(0, LINUX))
+    assert isinstance(outcome.error, ImageMissing)
+    assert not provider.published([image()])

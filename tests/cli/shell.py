@@ -22,7 +22,7 @@ from infrakit_py.model.instance import InstanceState
 
 INFRA = (sys.executable, "-m", "infrakit_py")
 ROOT = Path(__file__).parents[2]
-TIMEOUT_SECONDS = 60
+TIMEOUT_SECONDS = 180.0
 
 
 @dataclass(frozen=True)

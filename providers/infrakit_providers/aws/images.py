@@ -12,7 +12,7 @@ _AMI: Final = re.compile(r"ami-[0-9a-f]{8,17}")
 
 
 class Images:
-    """What is known of images. An image never changes, so it is asked for once. Safe for threads."""
+    """What is known of images. An image never changes until it goes, so it is asked for once. Safe for threads."""
 
     def __init__(self, caller: Caller) -> None:
         self._caller = caller
@@ -38,9 +38,10 @@ class Images:
         found = self._find(image_id)
         return str(found["RootDeviceName"]) if found and found.get("RootDeviceName") else None
 
-    def architecture(self, image_id: str) -> str:
-        found = self._find(image_id)
-        return str(found.get("Architecture", "")) if found else ""
+    def forget(self, image_id: str) -> None:
+        """Ask again: EC2 does not know an image any more."""
+        with self._lock:
+            self._known.pop(image_id, None)
 
     def _find(self, image_id: str) -> Any:
         with self._lock:

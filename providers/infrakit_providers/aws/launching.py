@@ -15,7 +15,7 @@ from infrakit_providers.aws.places import NAME, PERSISTENT, PROTECTED, TARGETS, 
 from infrakit_providers.aws.pools import Pool, Pools
 from infrakit_providers.aws.subnets import Site, Subnets
 from infrakit_providers.aws.tickets import Ticket
-from infrakit_py.errors import NoCapacity, ProviderError, TokenMismatch, TokenSpent
+from infrakit_py.errors import ImageMissing, NoCapacity, ProviderError, TokenMismatch, TokenSpent
 from infrakit_py.model import tags
 from infrakit_py.model.instance import InstanceId
 from infrakit_py.spi.provider import Outcome, ProvisionRequest
@@ -72,6 +72,8 @@ class Launcher:
         except TokenMismatch as exc:
             return self._mismatched(launch, exc)
         except ProviderError as exc:
+            if isinstance(exc, ImageMissing):
+                self._images.forget(launch.requests[0].image.reference)
             return [Outcome(error=exc)] * len(launch.requests)
         self._note(answer["Instances"])
         made = {int(one.get("AmiLaunchIndex", 0)): one for one in answer["Instances"]}
