@@ -105,7 +105,9 @@ def test_a_fifth_of_a_hundred_launches_goes_wrong_and_a_hundred_machines_come(
     line.check(struck=20)
 
 
-@pytest.mark.parametrize("lag", [0, 10], ids=["prompt listings", "slow listings"])
+@pytest.mark.parametrize(
+    "lag", [pytest.param(0, marks=pytest.mark.long), 10], ids=["prompt listings", "slow listings"]
+)
 @pytest.mark.parametrize("fault", STRUCK)
 def test_a_launch_of_many_that_goes_wrong_is_the_same_launch_again(
     fault: str, lag: int, opens: Callable[..., Line]
