@@ -94,8 +94,19 @@ def opens(tmp_path: Path) -> Iterator[Callable[..., Line]]:
         yield open_
 
 
-@pytest.mark.parametrize("lag", [0, 10], ids=["prompt listings", "slow listings"])
-@pytest.mark.parametrize("fault", STRUCK)
+@pytest.mark.parametrize(
+    ("fault", "lag"),
+    [
+        pytest.param(
+            fault,
+            lag,
+            id=f"{fault}-{'slow' if lag else 'prompt'} listings",
+            marks=[pytest.mark.long] if lag and fault != "reply lost" else [],
+        )
+        for fault in STRUCK
+        for lag in (0, 10)
+    ],
+)
 def test_a_fifth_of_a_hundred_launches_goes_wrong_and_a_hundred_machines_come(
     fault: str, lag: int, opens: Callable[..., Line]
 ) -> None:
