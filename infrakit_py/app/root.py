@@ -95,7 +95,8 @@ class App:
         """
         with ExitStack() as stack:
             providers = {name: self._open(spec, name, stack) for name in spec.providers}
-            spec = self._resolved(spec, providers)
+            if not destroy:  # what goes needs no image, and the pointer to it may be gone already
+                spec = self._resolved(spec, providers)
             runner = self._runner(parallelism)
             stack.callback(runner.close)
             probes = self._runner(PROBES_AT_ONCE)

@@ -154,3 +154,12 @@ def test_a_rehearsal_of_what_is_there_begins_with_the_image_that_is_pointed_to(c
     assert rehearsed.code == 0, rehearsed
     assert "outdated" not in rehearsed.out
     assert "creating" not in rehearsed.out
+
+
+def test_a_cluster_goes_though_its_reference_points_nowhere_any_more(customer: Shell) -> None:
+    customer.write(pointing("a1"))
+    assert customer.infra("apply", "--auto-approve").code == 0
+    customer.write(pointing(None))
+    gone = customer.infra("destroy", "--auto-approve")
+    assert gone.code == 0, gone
+    assert gone.out.endswith("shop: destroyed\n")
