@@ -2,15 +2,20 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 from pydantic import BaseModel
 
 from infrakit_providers.aws.faults import require_sdk
 from infrakit_providers.aws.machine import Machine
-from infrakit_providers.aws.settings import Settings, complaints
+from infrakit_providers.aws.settings import Limits, Settings, complaints
 from infrakit_py.model.spec import Json
 from infrakit_py.spi.complaint import Complaint
-from infrakit_py.spi.provider import MachineReview, Provider, ProviderContext, Wanted
+from infrakit_py.spi.provider import MachineReview, Now, Provider, ProviderContext, Wanted
+
+if TYPE_CHECKING:
+    from infrakit_providers.aws.calls import Rates
 
 
 class AwsPlugin:
@@ -19,6 +24,9 @@ class AwsPlugin:
     summary = "EC2 instances of an AWS account in one region"
     settings: type[BaseModel] = Settings
     machine: type[BaseModel] = Machine
+
+    def __init__(self) -> None:
+        self._rates: WeakKeyDictionary[Now, dict[tuple[str, Limits], Rates]] = WeakKeyDictionary()
 
     def review(self, review: MachineReview) -> Iterable[Complaint]:
         return complaints(review)
@@ -40,7 +48,15 @@ class AwsPlugin:
             from infrakit_providers.aws.priced import PricedAwsProvider
             from infrakit_providers.aws.prices import read_prices
 
-            return PricedAwsProvider(chosen, context, read_prices(context.directory / chosen.prices))
+            prices = read_prices(context.directory / chosen.prices)
+            return PricedAwsProvider(chosen, context, self._rates_of(chosen, context.clock), prices)
         from infrakit_providers.aws.provider import AwsProvider
 
-        return AwsProvider(chosen, context)
+        return AwsProvider(chosen, context, self._rates_of(chosen, context.clock))
+
+    def _rates_of(self, settings: Settings, clock: Now) -> "Rates":
+        """Return the buckets of requests of an account and region: one set for all of a process that use it."""
+        from infrakit_providers.aws.calls import Rates
+
+        known = self._rates.setdefault(clock, {})
+        return known.setdefault((settings.account, settings.limits), Rates(settings.limits, clock.now()))

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from math import fsum
 
+from infrakit_providers.aws.calls import Rates
 from infrakit_providers.aws.machine import Machine
 from infrakit_providers.aws.prices import Prices
 from infrakit_providers.aws.provider import AwsProvider
@@ -15,8 +16,8 @@ from infrakit_py.spi.provider import ProviderContext
 class PricedAwsProvider(AwsProvider):
     """See `infrakit_py.spi.provider.Priced`. Of what costs money it knows machines only, not their disks."""
 
-    def __init__(self, settings: Settings, context: ProviderContext, prices: Prices) -> None:
-        super().__init__(settings, context)
+    def __init__(self, settings: Settings, context: ProviderContext, rates: Rates, prices: Prices) -> None:
+        super().__init__(settings, context, rates)
         self.currency = prices.currency
         self.source = settings.prices or ""
         self._prices = prices

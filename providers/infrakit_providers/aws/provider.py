@@ -62,7 +62,8 @@ class AwsProvider(Provider):
 
     pace = Pace(boot_seconds=30.0, gone_seconds=30.0, listed_seconds=2.0, call_seconds=2.0)
 
-    def __init__(self, settings: Settings, context: ProviderContext) -> None:
+    def __init__(self, settings: Settings, context: ProviderContext, rates: Rates) -> None:
+        """`rates` are the account's, shared by all that use it."""
         limits = settings.limits
         self.limits = CallLimits(
             provision_batch=BATCH,
@@ -73,12 +74,11 @@ class AwsProvider(Provider):
             destroy=CallRates(machines=limits.terminate_instances_machines.rate),
         )
         self.listing_lag_seconds = settings.listing_lag
-        role = settings.assume_role.role_arn if settings.assume_role is not None else ""
-        self.account = f"aws {settings.profile or ''} {role} {settings.region}"
+        self.account = settings.account
         self._clock = context.clock
         self._opened_at = context.clock.now()
         self._clients = Clients(settings)
-        self._caller = Caller(self._clients, Rates(limits, self._opened_at), context.clock, Random())
+        self._caller = Caller(self._clients, rates, context.clock, Random())
         self._census = Census()
         self._images = Images(self._caller)
         self._subnets = Subnets(self._caller, context.clock)

@@ -72,6 +72,12 @@ class Settings(Strict):
     limits: Limits = Limits()
     parallel_calls: int = Field(default=8, ge=1, le=64)
 
+    @property
+    def account(self) -> str:
+        """What AWS counts calls by, as far as it can be told without asking: whose credentials, and the region."""
+        role = self.assume_role.role_arn if self.assume_role is not None else ""
+        return f"aws {self.profile or ''} {role} {self.region}"
+
 
 def complaints(review: MachineReview) -> Iterable[Complaint]:
     """Find the mistakes that the models cannot see."""
