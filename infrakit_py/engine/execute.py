@@ -159,6 +159,8 @@ class Executor:
         new = [request for request, ticket in zip(requests, written, strict=True) if not ticket]
         provider = self.cluster.providers[desired.provider]
         answer = attempt(partial(provider.arrange, new)) if new else ()
+        if not isinstance(answer, InfrakitError) and len(answer) != len(new):
+            answer = ProviderError(f"bug in the provider: {len(answer)} tickets for {len(new)} requests")
         if isinstance(answer, InfrakitError):
             return requests, _guarded(partial(_raise, answer), len(requests))
         arranged = iter(answer)
