@@ -7,7 +7,8 @@ import pytest
 from infrakit_py.clock import VirtualClock
 from infrakit_py.spi.provider import Provider
 from tests.aws.ground import fake_ec2, opened
-from tests.fakes.ec2 import FakeEC2
+from tests.aws.keeping import Scene
+from tests.fakes.ec2 import FakeEC2, FakeSettings
 
 
 @pytest.fixture
@@ -26,3 +27,12 @@ def provider(fake: FakeEC2, clock: VirtualClock) -> Iterator[Provider]:
     provider = opened(clock)
     yield provider
     provider.close()
+
+
+@pytest.fixture
+def scene() -> Iterator[Scene]:
+    clock = VirtualClock()
+    with fake_ec2(FakeSettings(boot_seconds=2, terminate_seconds=10), clock) as fake:
+        scene = Scene(fake, clock)
+        yield scene
+        scene.clients.close()
