@@ -6,10 +6,10 @@ import pytest
 
 from infrakit_py.model import tags
 from infrakit_py.model.instance import Health, InstanceState, Member, Verdict
-from infrakit_py.model.plan import Create, Desired, Destroy, GroupPlan
+from infrakit_py.model.plan import Create, Desired, Destroy, GroupPlan, Previous
 from infrakit_py.model.quantities import Amount
 from infrakit_py.model.spec import HealingSpec
-from tests.policies.world import ILL, WELL, decide, desired, member, snapshot
+from tests.policies.world import ILL, WELL, decide, desired, image, member, snapshot
 
 NOW = 10_000.0
 
@@ -69,6 +69,18 @@ def test_the_breaker_never_blocks_a_cure() -> None:
     there = snapshot(*(member(n, health=ILL) for n in range(6)))
     plan = decide(replace(desired(count=6, version="v2"), healing=HealingSpec()), there, NOW)
     assert created(plan)
+
+
+def test_behind_a_stopped_rollout_an_old_machine_goes_only_once_its_predecessors_successor_is_up() -> None:
+    stopped = replace(
+        desired(2, version="v2"), previous=Previous("v1-v1", image("v1")), stopped="1 new machine failed"
+    )
+    failed = member(2, version="v2", health=replace(ILL, ever_healthy=False), launched_at=NOW - 100)
+    successor = Health(Verdict.UNHEALTHY, "tcp 8080: connection refused")
+    starting = member(0, health=successor, launched_at=NOW - 1, incarnation=1)
+    assert gone(decide(stopped, snapshot(starting, member(1, health=ILL), failed), NOW)) == []
+    up = replace(starting, health=WELL)
+    assert gone(decide(stopped, snapshot(up, member(1, health=ILL), failed), NOW)) == ["web-1"]
 
 
 def test_half_of_a_small_group_may_be_ill_and_is_healed() -> None:

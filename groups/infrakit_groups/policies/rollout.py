@@ -272,7 +272,11 @@ class _Sized:
         """Dismiss unhealthy machines; return how many of them were outdated."""
         may_be_replaced = not self.gate.restrained or self.desired.previous is not None
         quota = self.old_sick if may_be_replaced else excess
-        sick = self._outdated((Condition.UNHEALTHY,), min(quota, leaving.standing - leaving.floor))
+        spare = leaving.standing - leaving.floor
+        if self.gate.restrained:
+            # Their successors are of the last version too, and serve nobody while they start.
+            spare -= self.roster.count(_OUTDATED, (Condition.STARTING,))
+        sick = self._outdated((Condition.UNHEALTHY,), max(0, min(quota, spare)))
         gone = leaving.dismiss(sick, "unhealthy", Cause.HEAL)
         needed = self.good + len(self.coming.current) < self.wanted
         waiting = () if needed else self.healing.waiting_sick
