@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from infrakit_providers.aws import plugin
-from infrakit_providers.aws.prices import Prices, read_prices
+from infrakit_providers.aws.priced import PRICES
+from infrakit_providers.cloud.prices import Prices
 from infrakit_py.clock import VirtualClock
 from infrakit_py.errors import ProviderError
 from infrakit_py.model.instance import Instance, InstanceId, InstanceState
@@ -25,7 +26,7 @@ spot_per_hour: {m5.large: 0.041}
 def read(directory: Path, text: str) -> Prices:
     path = directory / "prices.yml"
     path.write_text(text)
-    return read_prices(path)
+    return PRICES.read(path)
 
 
 def refusal(directory: Path, text: str) -> str:
@@ -88,13 +89,13 @@ def test_a_mistake_is_named_with_its_place(tmp_path: Path, text: str, message: s
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(ProviderError, match=r"cannot read the price file .*none\.yml: No such file or directory"):
-        read_prices(tmp_path / "none.yml")
+        PRICES.read(tmp_path / "none.yml")
 
 
 def test_a_file_that_is_not_text_is_named(tmp_path: Path) -> None:
     (tmp_path / "prices.yml").write_bytes(b"\xff\xfe")
     with pytest.raises(ProviderError, match=r"prices\.yml: not UTF-8 text"):
-        read_prices(tmp_path / "prices.yml")
+        PRICES.read(tmp_path / "prices.yml")
 
 
 def opened(directory: Path, text: str) -> Provider:

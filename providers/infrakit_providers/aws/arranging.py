@@ -2,19 +2,19 @@
 subnets and for what a named member keeps.
 """
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Final, NamedTuple
 
 from infrakit_providers.aws.belongings import Belongings
-from infrakit_providers.aws.census import Census, Inhabitant, Spread
 from infrakit_providers.aws.fleets import ANY_TYPE, mixes
 from infrakit_providers.aws.machine import Machine
 from infrakit_providers.aws.places import fit
-from infrakit_providers.aws.pools import Pool, Pools
 from infrakit_providers.aws.subnets import Site, Subnets
 from infrakit_providers.aws.tickets import Ticket, place_of
+from infrakit_providers.cloud.census import Census, Inhabitant
+from infrakit_providers.cloud.choices import Choices
+from infrakit_providers.cloud.pools import Pool, Pools
 from infrakit_py.model import tags
 from infrakit_py.spi.provider import Now, ProvisionRequest
 
@@ -46,18 +46,15 @@ class Arranger:
     def arrange(self, requests: Sequence[tuple[ProvisionRequest, Machine]]) -> list[str]:
         """Return a ticket for each request; an empty one where its machine is there already."""
         tickets = [""] * len(requests)
-        choices: dict[tuple[str, str], _Choices] = {}
+        choices: dict[tuple[str, str], Choices] = {}
         arranged: list[Arranged] = []
         for at, (request, machine) in enumerate(requests):
             cluster, group = request.tags[tags.CLUSTER], request.tags[tags.GROUP]
             if self._census.present(cluster, request.token):
                 continue
             if (cluster, group) not in choices:
-                choices[cluster, group] = _Choices(self._pools, self._census.spread(cluster, group))
-            mixed = request.data_key is None and mixes(machine)
-            version, sites = request.tags.get(tags.CONFIG_HASH, ""), self._sites(request, machine)
-            site, type_, spot = choices[cluster, group].choose(machine, sites, version, mixed=mixed)
-            arranged.append(Arranged(at, request, site, type_, spot))
+                choices[cluster, group] = Choices(self._pools, self._census.spread(cluster, group))
+            arranged.append(self._arranged(at, request, machine, choices[cluster, group]))
         for ticket, members in _calls(arranged, self._pools):
             for one in members:
                 tickets[one.at] = ticket.text
@@ -69,6 +66,17 @@ class Arranger:
         sites = self._sites(request, machine)
         site = sites[int(request.token.replace("-", "")[-4:], 16) % len(sites)]
         return Ticket(machine.instance_types[0], *site, spot=machine.capacity.spot_percent == 100)
+
+    def _arranged(self, at: int, request: ProvisionRequest, machine: Machine, choices: Choices) -> Arranged:
+        """Choose for one machine. Base and share on demand shall be kept once the other versions are gone."""
+        version, sites = request.tags.get(tags.CONFIG_HASH, ""), self._sites(request, machine)
+        on_demand = machine.capacity.on_demand_among(choices.count(version) + 1)
+        spot = choices.at_full_price(version) >= on_demand
+        any_type = spot and request.data_key is None and mixes(machine)
+        types = (ANY_TYPE,) if any_type else machine.instance_types
+        first_of = {site.zone: site for site in reversed(sites)}
+        zone, type_ = choices.choose(types, list(dict.fromkeys(site.zone for site in sites)), version, spot=spot)
+        return Arranged(at, request, first_of[zone], type_, spot)
 
     def _sites(self, request: ProvisionRequest, machine: Machine) -> tuple[Site, ...]:
         """Return where a machine may be: where what it keeps is, if it keeps anything, else anywhere allowed."""
@@ -83,40 +91,6 @@ class Arranger:
         if subnet_id is not None:
             return (Site(zone, subnet_id),)
         return tuple(site for site in sites if site.zone == zone) or (Site(zone, ""),)
-
-
-class _Choices:
-    """Choices for one group's machines, each of which sees those before it."""
-
-    def __init__(self, pools: Pools, there: Spread) -> None:
-        self._pools = pools
-        self._there = there
-        self._taken: Counter[Pool] = Counter()
-
-    def choose(self, machine: Machine, sites: Sequence[Site], version: str, *, mixed: bool) -> tuple[Site, str, bool]:
-        """Choose a site, a type and whether it is spot. `mixed`: if it is, EC2 may choose among its types.
-
-        Zones shall be even, and base and share on demand be kept, once the other versions are gone.
-        """
-        there = self._there
-        on_demand = there.markets[version, False]
-        everyone = on_demand + there.markets[version, True] + 1
-        spot = on_demand >= machine.capacity.on_demand_among(everyone)
-        order = sorted(sites, key=lambda site: (there.versions[version, site.zone], there.zones[site.zone]))
-        types = (ANY_TYPE,) if spot and mixed else machine.instance_types
-        site, type_ = next(self._with_room(types, order, spot=spot), (order[0], types[0]))
-        there.zones[site.zone] += 1
-        there.versions[version, site.zone] += 1
-        there.markets[version, spot] += 1
-        self._taken[Pool(type_, site.zone, spot)] += 1
-        return site, type_, spot
-
-    def _with_room(self, types: Sequence[str], sites: Sequence[Site], *, spot: bool) -> Iterator[tuple[Site, str]]:
-        for site in sites:
-            for type_ in types:
-                pool = Pool(type_, site.zone, spot)
-                if self._pools.room(pool) > self._taken[pool]:
-                    yield site, type_
 
 
 def _calls(arranged: Sequence[Arranged], pools: Pools) -> Iterator[tuple[Ticket, Sequence[Arranged]]]:

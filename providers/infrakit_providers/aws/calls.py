@@ -6,22 +6,20 @@ Token buckets of requests are counted here; how many machines may be made is cou
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import partial
 from random import Random
 from threading import Lock
 from typing import Any, Final
 
 import structlog
-from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt
 
 from infrakit_providers.aws.clients import Clients
 from infrakit_providers.aws.faults import EXPIRED, code_of, translated
 from infrakit_providers.aws.settings import Limits
-from infrakit_py.errors import ProviderError, Throttled, Transient
+from infrakit_providers.cloud.repeating import Repeater
+from infrakit_py.errors import Throttled
 from infrakit_py.spi.provider import Now, Rate
 
-_ATTEMPTS: Final = 5
-_FIRST_WAIT_SECONDS: Final = 0.2
-_LONGEST_WAIT_SECONDS: Final = 5.0
 _LONGEST_QUEUE_SECONDS: Final = 15.0
 """Who would wait longer for a token is told so: the engine comes back later."""
 _log: Final = structlog.get_logger("infrakit.aws")
@@ -89,7 +87,7 @@ class Caller:
         self._clients = clients
         self._rates = rates
         self._clock = clock
-        self._chance = chance
+        self._repeater = Repeater(clock, chance)
 
     def ask(self, service: str, operation: str, doing: str, **parameters: Any) -> Any:
         """Look at something, again a few times where that may help."""
@@ -117,22 +115,7 @@ class Caller:
                 return
 
     def _repeated(self, kind: Kind, service: str, operation: str, doing: str, parameters: dict[str, Any]) -> Any:
-        policy = Retrying(
-            retry=retry_if_exception_type(Transient),
-            stop=stop_after_attempt(_ATTEMPTS),
-            wait=self._wait,
-            sleep=self._clock.sleep,
-            reraise=True,
-        )
-        try:
-            return policy(self._call, kind, service, operation, doing, parameters)
-        except ProviderError as exc:
-            exc.tried_again = True
-            raise
-
-    def _wait(self, state: RetryCallState) -> float:
-        longest = min(_LONGEST_WAIT_SECONDS, _FIRST_WAIT_SECONDS * 2.0**state.attempt_number)
-        return self._chance.uniform(longest / 4, longest)
+        return self._repeater.repeated(partial(self._call, kind, service, operation, doing, parameters))
 
     def _call(self, kind: Kind, service: str, operation: str, doing: str, parameters: dict[str, Any]) -> Any:
         from botocore.exceptions import BotoCoreError, ClientError

@@ -12,9 +12,9 @@ from infrakit_providers.aws.images import Images
 from infrakit_providers.aws.launch_parameters import packed_user_data, run_parameters
 from infrakit_providers.aws.machine import Machine
 from infrakit_providers.aws.places import NAME, PERSISTENT, PROTECTED, TARGETS, name_of, shared, spread
-from infrakit_providers.aws.pools import Pool, Pools
 from infrakit_providers.aws.subnets import Site, Subnets
 from infrakit_providers.aws.tickets import Ticket
+from infrakit_providers.cloud.pools import Pool, Pools
 from infrakit_py.errors import ImageMissing, NoCapacity, ProviderError, TokenMismatch, TokenSpent
 from infrakit_py.model import tags
 from infrakit_py.model.instance import InstanceId
@@ -164,7 +164,7 @@ class Launcher:
         if launch.requests[0].data_key is not None:  # what it keeps is in this zone, and so must it be
             sites = (Site(ticket.zone, ticket.subnet_id),)
         types = (ANY_TYPE,) if ticket.type == ANY_TYPE else launch.machine.instance_types
-        elsewhere = self._pools.any_left(types, sites, spot=ticket.spot)
+        elsewhere = self._pools.any_left(types, [site.zone for site in sites], spot=ticket.spot)
         return NoCapacity(str(error), hint=error.hint, elsewhere=elsewhere)
 
 

@@ -10,16 +10,14 @@ from infrakit_providers.aws.fields import (
     HostId,
     InstanceProfile,
     InstanceTypes,
-    Items,
-    Name,
     SecurityGroupIds,
-    Strict,
     SubnetIds,
     Tags,
     TargetGroups,
     Zones,
 )
 from infrakit_providers.aws.volumes import DataDisk, Disk, RootDisk, same_device
+from infrakit_providers.cloud.fields import Items, Name, Strict
 
 _LEAST_PRICE: Final = Decimal("0.001")
 """EC2 API Reference, SpotMarketOptions: a price must be more than this, in USD an hour."""

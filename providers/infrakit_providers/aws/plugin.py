@@ -45,10 +45,9 @@ class AwsPlugin:
         require_sdk()
         chosen = Settings.model_validate(dict(settings))
         if chosen.prices is not None:
-            from infrakit_providers.aws.priced import PricedAwsProvider
-            from infrakit_providers.aws.prices import read_prices
+            from infrakit_providers.aws.priced import PRICES, PricedAwsProvider
 
-            prices = read_prices(context.directory / chosen.prices)
+            prices = PRICES.read(context.directory / chosen.prices)
             return PricedAwsProvider(chosen, context, self._rates_of(chosen, context.clock), prices)
         from infrakit_providers.aws.provider import AwsProvider
 

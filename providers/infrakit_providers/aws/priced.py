@@ -2,15 +2,19 @@
 
 from collections.abc import Mapping
 from math import fsum
+from typing import Final
 
 from infrakit_providers.aws.calls import Rates
+from infrakit_providers.aws.fields import InstanceType
 from infrakit_providers.aws.machine import Machine
-from infrakit_providers.aws.prices import Prices
 from infrakit_providers.aws.provider import AwsProvider
 from infrakit_providers.aws.settings import Settings
+from infrakit_providers.cloud.prices import PriceFile, PriceReader, Prices
 from infrakit_py.model.instance import Instance
 from infrakit_py.model.spec import Json
 from infrakit_py.spi.provider import ProviderContext
+
+PRICES: Final = PriceReader("aws", PriceFile[InstanceType], "m5.large: 0.115")
 
 
 class PricedAwsProvider(AwsProvider):

@@ -18,7 +18,6 @@ from infrakit_providers.aws.arranging import Arranger
 from infrakit_providers.aws.balancers import Balancers
 from infrakit_providers.aws.belongings import Belongings
 from infrakit_providers.aws.calls import Caller, Rates
-from infrakit_providers.aws.census import Census, Inhabitant
 from infrakit_providers.aws.clients import Clients
 from infrakit_providers.aws.doctor import Doctor
 from infrakit_providers.aws.fleets import TEMPLATE
@@ -27,12 +26,13 @@ from infrakit_providers.aws.launching import Launch, Launcher, completed
 from infrakit_providers.aws.machine import Machine
 from infrakit_providers.aws.news import Bulletin
 from infrakit_providers.aws.owned import found
-from infrakit_providers.aws.pools import Pools
 from infrakit_providers.aws.removing import Remover
 from infrakit_providers.aws.settings import Settings
 from infrakit_providers.aws.subnets import Subnets
 from infrakit_providers.aws.tagging import Tagger
 from infrakit_providers.aws.tickets import Ticket, read_ticket
+from infrakit_providers.cloud.census import Census, Inhabitant
+from infrakit_providers.cloud.pools import Pools
 from infrakit_py.errors import ImageMissing, ProviderError
 from infrakit_py.model import tags
 from infrakit_py.model.instance import Instance, InstanceId, InstanceState
@@ -230,7 +230,7 @@ class AwsProvider(Provider):
     def _note(self, raws: Sequence[Mapping[str, Any]]) -> None:
         now = self._clock.now()
         launched = {"LaunchTime": datetime.fromtimestamp(now, UTC)}  # a fleet's answer does not say when
-        self._census.accepted([launched | dict(raw) for raw in raws], now)
+        self._census.accepted({raw["InstanceId"]: launched | dict(raw) for raw in raws}, now)
 
     def _is_young(self) -> bool:
         """Tell whether an earlier process may have launched what is not listed yet."""

@@ -6,8 +6,9 @@ from typing import Annotated, Final
 
 from pydantic import Field, StringConstraints
 
-from infrakit_providers.aws.fields import Duration, Name, Region, RoleArn, Strict
+from infrakit_providers.aws.fields import Region, RoleArn
 from infrakit_providers.aws.machine import Capacity, Machine
+from infrakit_providers.cloud.fields import Duration, Name, Strict
 from infrakit_py.model.spec import Image, ImageForm
 from infrakit_py.spi.complaint import Complaint
 from infrakit_py.spi.provider import MachineReview, Rate

@@ -8,7 +8,8 @@ from typing import Annotated, ClassVar, Final, Literal, NamedTuple, Self
 
 from pydantic import Field, StringConstraints, ValidationInfo, field_validator, model_validator
 
-from infrakit_providers.aws.fields import Device, KmsKey, Size, SnapshotId, Strict
+from infrakit_providers.aws.fields import Device, KmsKey, SnapshotId
+from infrakit_providers.cloud.fields import Size, Strict
 from infrakit_py.model.quantities import format_size
 
 GIB: Final = 2**30

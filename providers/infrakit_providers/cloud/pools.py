@@ -1,4 +1,4 @@
-"""What EC2 had no more of, for some minutes: pools are a type in a zone, on demand or spot.
+"""What a cloud had no more of, for some minutes: pools are a type in a zone, at the full price or spot.
 
 A pool that could not give many machines at once is asked for half as many, and only one that cannot give a single one
 is left out.
@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from math import inf
 from threading import Lock
 
-from infrakit_providers.aws.subnets import Site
 from infrakit_py.spi.provider import Now
 
 
@@ -43,6 +42,6 @@ class Pools:
         with self._lock:
             self._room[pool] = self._clock.now() + self._memory_seconds, int(room)
 
-    def any_left(self, types: Sequence[str], sites: Sequence[Site], *, spot: bool) -> bool:
+    def any_left(self, types: Sequence[str], zones: Sequence[str], *, spot: bool) -> bool:
         """Tell whether there is still a pool to try."""
-        return any(self.room(Pool(type_, site.zone, spot)) >= 1 for type_ in types for site in sites)
+        return any(self.room(Pool(type_, zone, spot)) >= 1 for type_ in types for zone in zones)

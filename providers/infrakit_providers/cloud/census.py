@@ -5,7 +5,7 @@ at once see one another.
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from threading import Lock
 from typing import Any, Final
@@ -79,10 +79,10 @@ class Census:
             for token in tokens:
                 self._expected.pop(token, None)
 
-    def accepted(self, raws: Iterable[Any], now: float) -> None:
-        """Take note of instances as EC2 gave them when it launched them."""
+    def accepted(self, raws: Mapping[str, Any], now: float) -> None:
+        """Take note of instances, by id, as the vendor gave them when it launched them."""
         with self._lock:
-            self._accepted.update((raw["InstanceId"], (now, raw)) for raw in raws)
+            self._accepted.update((id_, (now, raw)) for id_, raw in raws.items())
 
     def accepted_since(self, instance_id: str, when: float) -> Any:
         """Return an instance as it was launched, if this process did that after `when`; else None."""
