@@ -9,6 +9,8 @@ from pathlib import Path
 from random import Random
 from typing import Final
 
+from pydantic import ValidationError
+
 from infrakit_py.app.workbench import Workbench
 from infrakit_py.clock import Clock, SystemClock, VirtualClock
 from infrakit_py.engine.cluster import Cluster, Group, declared, revived, want_nothing
@@ -120,7 +122,7 @@ class App:
             order = _order(spec, groups, downwards=destroy)
             cluster = Cluster(spec.name, revision, providers, groups, order, spec.max_unavailable)
             revive = self._revive(spec, providers)
-            versions = Versions(spec.name, kept, self.clock, revive, spec.providers.keys())
+            versions = Versions(spec.name, kept, self.clock, revive, partial(self._can_run, spec))
             limiters = self.limiters.of(providers, self.clock.now())
             yield Workbench(spec, cluster, observer, monitor, runner, self.clock, kept, versions, chance, limiters)
 
@@ -140,7 +142,7 @@ class App:
             pointing = sorted({group.provider for group, _ in self._pointing(spec)})
             spec = self._resolved(spec, {name: self._open(spec, name, stack) for name in pointing})
         groups = self._groups(spec, frozenset(), only, {}, revision=0, allow_mass_destroy=False, destroy=False)
-        versions = Versions(spec.name, store, self.clock, self._revive(spec, {}))
+        versions = Versions(spec.name, store, self.clock, self._revive(spec, {}), partial(self._can_run, spec))
         return Rollouts(spec.name, groups, store, versions, self.clock)
 
     def keeper(
@@ -165,6 +167,17 @@ class App:
                     if not isinstance(self._open(bench.spec, name, stack), Unreachable):
                         return True
         return not bench.observer.groups_seen(all_of_them=False) <= bench.cluster.groups.keys()
+
+    def _can_run(self, spec: ClusterSpec, version: GroupVersion) -> bool:
+        """Tell whether a version's machines are such as the provider of its name has: that may be another one now."""
+        provider = spec.providers.get(version.group.provider)
+        if provider is None:
+            return False
+        try:
+            self.plugins.provider(provider.plugin).machine.model_validate(dict(version.group.machine))
+        except ValidationError:
+            return False
+        return True
 
     def _revive(self, spec: ClusterSpec, providers: Mapping[str, Provider]) -> Revive:
         policy = self.plugins.policy(_POLICY)

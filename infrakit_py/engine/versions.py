@@ -4,7 +4,7 @@ What became of versions is in the store. If that is lost, a version that failed 
 more by what its machines show; only the way back is forgotten.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import inf
 from typing import Final
@@ -43,14 +43,22 @@ class Versions:
     """The versions of one cluster's groups. Safe for threads that work on different groups."""
 
     def __init__(
-        self, cluster: str, store: Store, clock: Clock, revive: Revive, providers: Collection[str] | None = None
+        self,
+        cluster: str,
+        store: Store,
+        clock: Clock,
+        revive: Revive,
+        can_run: Callable[[GroupVersion], bool] = lambda _: True,
     ) -> None:
-        """`providers` are those that there are now: a version on another one cannot be gone back to. None: any."""
+        """`can_run` tells of a version whether the providers that there are now have such machines.
+
+        One that cannot run is never gone back to.
+        """
         self._cluster = cluster
         self._store = store
         self._clock = clock
         self._revive = revive
-        self._providers = providers
+        self._can_run = can_run
         self._known: dict[str, _Known] = {}
         self._revived: dict[tuple[str, str], tuple[GroupSpec, Group]] = {}
 
@@ -144,8 +152,8 @@ class Versions:
         for record in reversed(records):
             if record.state is not VersionState.GOOD or record.version.fingerprint == group.version.fingerprint:
                 continue
-            reachable = self._providers is None or record.version.group.provider in self._providers
-            if reachable and (record.version.group.logical_ids is not None) == named:
+            alike = (record.version.group.logical_ids is not None) == named
+            if alike and self._can_run(record.version):
                 return record
         return None
 
