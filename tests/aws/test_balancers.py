@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 from botocore.exceptions import ConnectionError as LostConnection
 
-from infrakit_providers.aws.balancers import Balancers, Standing
+from infrakit_providers.aws.balancers import Balancers
 from infrakit_providers.aws.calls import Caller, Rates
 from infrakit_providers.aws.clients import Clients
 from infrakit_providers.aws.settings import Limits, Settings
+from infrakit_providers.cloud.standing import Standing
 from infrakit_py.clock import VirtualClock
 from infrakit_py.errors import ProviderError, Transient
 from tests.aws.ground import fake_ec2

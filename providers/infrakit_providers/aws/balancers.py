@@ -5,7 +5,6 @@ whether it drains, is told by whoever asks.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from threading import Lock
 from typing import TYPE_CHECKING, Final
 
@@ -14,6 +13,7 @@ import structlog
 from infrakit_providers.aws.calls import Caller, Kind
 from infrakit_providers.aws.faults import ids_in
 from infrakit_providers.aws.kept import vendor_code
+from infrakit_providers.cloud.standing import Standing, joined
 from infrakit_py.errors import ProviderError, Transient
 from infrakit_py.spi.provider import Now
 
@@ -32,15 +32,6 @@ _LETTING_GO: Final = ("draining", "unhealthy.draining")
 _NOT_IN_USE: Final = "Target.NotInUse"
 _NOT_REGISTERED: Final = "Target.NotRegistered"
 _log: Final = structlog.get_logger("infrakit.aws")
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """How a machine stands with its target groups, in the words of `Instance`. All empty: well."""
-
-    lacks: str = ""
-    awaits: str = ""
-    impaired: str = ""
 
 
 class Balancers:
@@ -71,7 +62,7 @@ class Balancers:
                     found[id_].append(Standing(lacks=f"its place in target group {name}, which does not exist"))
                 else:
                     found[id_].append(_serving(name, targets.get(id_, ())))
-        return {id_: _joined(standings) for id_, standings in found.items()}
+        return {id_: joined(standings) for id_, standings in found.items()}
 
     def register(self, instances: Mapping[str, Sequence[str]]) -> Mapping[str, ProviderError]:
         """Give machines that run their places, and return why not for those that did not get all. Idempotent.
@@ -234,14 +225,6 @@ def _said(one: "TargetHealthTypeDef") -> str:
         return "initial health checks"
     reason, description = one.get("Reason", ""), one.get("Description", "")
     return f"{description} ({reason})" if description and reason else description or reason or one["State"]
-
-
-def _joined(standings: Sequence[Standing]) -> Standing:
-    return Standing(
-        lacks="; ".join(one.lacks for one in standings if one.lacks),
-        awaits="; ".join(one.awaits for one in standings if one.awaits),
-        impaired="; ".join(one.impaired for one in standings if one.impaired),
-    )
 
 
 def _is_missing(error: ProviderError) -> bool:

@@ -33,6 +33,7 @@ from infrakit_providers.aws.tagging import Tagger
 from infrakit_providers.aws.tickets import Ticket, read_ticket
 from infrakit_providers.cloud.census import Census, Inhabitant
 from infrakit_providers.cloud.pools import Pools
+from infrakit_providers.cloud.standing import FINE
 from infrakit_py.errors import ImageMissing, ProviderError
 from infrakit_py.model import tags
 from infrakit_py.model.instance import Instance, InstanceId, InstanceState
@@ -222,7 +223,7 @@ class AwsProvider(Provider):
                 doomed.get(id_, ""),
                 interrupted.get(id_, ""),
                 lacks.get(id_, ""),
-                standings.get(id_, wire.FINE),
+                standings.get(id_, FINE),
             )
             for id_ in told
         }

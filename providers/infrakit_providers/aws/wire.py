@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from infrakit_providers.aws.balancers import Standing
 from infrakit_providers.aws.places import TARGETS, gathered, own_tags
+from infrakit_providers.cloud.standing import FINE, Standing
 from infrakit_py.model.instance import Instance, InstanceId, InstanceState
 
 _STATES: Final[Mapping[str, InstanceState]] = {
@@ -18,7 +18,6 @@ _STATES: Final[Mapping[str, InstanceState]] = {
 }
 THERE: Final = ("pending", "running", "shutting-down", "stopping", "stopped")
 """States of instances that are not gone."""
-FINE: Final = Standing()
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,6 +79,12 @@ class Census:
             for token in tokens:
                 self._expected.pop(token, None)
 
+    def gone(self, ids: Iterable[str]) -> None:
+        """Take note that machines which were accepted do not come."""
+        with self._lock:
+            for id_ in ids:
+                self._accepted.pop(id_, None)
+
     def accepted(self, raws: Mapping[str, Any], now: float) -> None:
         """Take note of instances, by id, as the vendor gave them when it launched them."""
         with self._lock:
