@@ -3,7 +3,8 @@
 (a) plans of large fleets; (b) convergence from nothing, and (c) rolling replacement, in virtual time under EC2's
 published limits, against what those limits alone would take; (d) the same in real time with a provider that takes no
 time; (e) from the death of a machine to the request for its replacement; (f) to (i) the AWS provider on a stand-in
-for AWS: listing, launching, launching under EC2's published limits, and what its SDK costs.
+for AWS: listing, launching, launching under its limits, and what its SDK costs; (j) to (m) the same for GCP, on a
+stand-in for Compute Engine.
 """
 
 import argparse
@@ -22,9 +23,10 @@ from threading import Thread
 
 import structlog
 
-from bench import aws
+from bench import aws, gcp
 from bench.fleets import Fleet, group, snapshot, wanted
 from bench.rows import Row, table, virtual
+from bench.stands import one_listing
 from infrakit_groups.policies import rolling
 from infrakit_providers.simulated.cloud import SimCloud
 from infrakit_providers.simulated.provider import SimulatedProvider
@@ -195,15 +197,16 @@ def _cloud(settings: Mapping[str, object], clock: Clock) -> SimCloud:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="leave out the fleets of 10,000")
-    parser.add_argument("--only", default="abcdefghi", help="letters of the benchmarks to run")
+    parser.add_argument("--only", default="abcdefghijklm", help="letters of the benchmarks to run")
     parser.add_argument("--one-plan", nargs=3, metavar=("GROUPS", "MACHINES", "SURGE"), help=argparse.SUPPRESS)
-    parser.add_argument("--one-listing", choices=sorted(aws.LISTINGS), help=argparse.SUPPRESS)
+    parser.add_argument("--one-listing", nargs=2, metavar=("CLOUD", "LISTING"), help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.one_plan:
         one_plan(int(asked.one_plan[0]), int(asked.one_plan[1]), asked.one_plan[2])
         return
     if asked.one_listing:
-        print(aws.one_listing(asked.one_listing))
+        cloud, name = asked.one_listing
+        print(one_listing({"aws": aws.LISTINGS, "gcp": gcp.LISTINGS}[cloud][name]()))
         return
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     large = () if asked.quick else (10_000,)
@@ -217,6 +220,10 @@ def main() -> None:
         "g": aws.launching,
         "h": lambda: aws.throttled(1120),
         "i": aws.loading,
+        "j": gcp.listing,
+        "k": gcp.launching,
+        "l": lambda: gcp.throttled(4000),
+        "m": gcp.loading,
     }
     rows: list[Row] = []
     for letter in asked.only:

@@ -1,58 +1,46 @@
-"""`infra` at work on EC2's stand-in: as processes that are killed, or inline in virtual time; and what they leave.
+"""Clusters on EC2's stand-in, and what they leave there.
 
-Run as a program it is the ancestor of those processes: it has imported everything, and forks one at a time.
+Run as a program it is the ancestor of `infra`'s processes.
 """
 
-import importlib
-import json
-import os
-import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from functools import cache
-from pathlib import Path
-from random import Random
-from threading import Event as Flag
 from typing import Any, Final
 from uuid import uuid4
-
-import yaml
 
 from infrakit_providers.aws import kept
 from infrakit_providers.aws.places import own_tags
 from infrakit_providers.aws.tickets import Ticket
-from infrakit_py.app import App, root
-from infrakit_py.app.workbench import Workbench
-from infrakit_py.engine.converge import Settlement
-from infrakit_py.engine.engine import Engine
-from infrakit_py.engine.events import Event
-from infrakit_py.engine.runner import InlineRunner, Runner
 from infrakit_py.model import tags
-from infrakit_py.spi.store import Store
-from infrakit_py.stores.sqlite import SqliteStore
+from tests.driving import forks as driven
+from tests.driving.forks import POLL_SECONDS, Forks, Order, fork_forever
+from tests.driving.inline import InlineApp, apply_inline, engine_of, write
 from tests.fakes.ec2 import FakeEC2
 from tests.fakes.ec2 import settings as seeded
 from tests.fakes.ec2.tables import Instance
 
+__all__ = [  # and what tests need besides of how `infra` is driven
+    "POLL_SECONDS",
+    "Forks",
+    "InlineApp",
+    "Order",
+    "apply_inline",
+    "cluster",
+    "db",
+    "engine_of",
+    "faults_of",
+    "forks",
+    "members",
+    "read_models_once",
+    "serving",
+    "tags_of",
+    "web",
+    "write",
+]
+
 CLUSTER: Final = "shop"
 IMAGES: Final = {"v1": seeded.LINUX, "v2": seeded.LINUX_2}
-POLL_SECONDS: Final = 0.1
-"""How often a group that waits is looked at where machines boot in a moment."""
-_TIMEOUT_SECONDS: Final = 60.0
-_FOR_ALL: Final = (
-    "infrakit_groups.flavors.vanilla",
-    "infrakit_providers.aws.provider",
-    "infrakit_py.cli.apply",
-    "infrakit_py.cli.changing",
-    "infrakit_py.cli.destroy",
-    "infrakit_py.cli.failure",
-    "infrakit_py.cli.looking",
-)
-"""What the ancestor imports, and its forks therefore need not."""
 
 
 # What is declared.
@@ -169,127 +157,12 @@ def _is_behind(group: Mapping[str, Any]) -> bool:
     return bool(group["machine"].get("target_groups"))
 
 
-# Inline, in virtual time or in real time.
-
-
-@dataclass(frozen=True, slots=True)
-class InlineApp(App):
-    """An App that does everything in the caller's thread, so that time may be virtual."""
-
-    seed: int = 1
-
-    def _runner(self, parallelism: int) -> Runner:
-        del parallelism
-        return InlineRunner()
-
-    def _chance(self) -> Random:
-        return Random(self.seed)
-
-
-def write(directory: Path, document: Mapping[str, Any]) -> Path:
-    directory.mkdir(parents=True, exist_ok=True)
-    path = directory / "cluster.yml"
-    path.write_text(yaml.safe_dump(document, sort_keys=False))
-    return path
-
-
-@contextmanager
-def engine_of(
-    app: App, path: Path, store: Store, listener: Callable[[Event], None] = lambda _: None, *, endless: bool = False
-) -> Iterator[Engine]:
-    """Open a cluster as a new process does, and make its engine."""
-    (spec,) = app.load([path])
-    with app.workbench(spec, store, allow_mass_destroy=True) as bench:
-        yield bench.engine(listener, bench.cluster.groups, endless=endless)
-
-
-def apply_inline(
-    app: App,
-    path: Path,
-    store: Store,
-    listener: Callable[[Event], None] = lambda _: None,
-    *,
-    poll_seconds: float = 1.0,
-    timeout_seconds: float = 7200.0,
-) -> Settlement:
-    """Do what `infra apply` does."""
-    (spec,) = app.load([path])
-    with app.workbench(spec, store, allow_mass_destroy=True) as bench:
-        engine = bench.engine(listener, bench.cluster.groups, poll_seconds=poll_seconds)
-        return bench.converge(engine, timeout_seconds=timeout_seconds, stop=Flag())
-
-
 # As processes.
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
-    """What a process is to do, and how it is unlike a good one.
-
-    `dies_at`: the method of its store at whose `nth` call it is killed, `before` or `after` the work. `forgetful`: it
-    makes up a new client token for each launch.
-    """
-
-    arguments: Sequence[str]
-    directory: str
-    environment: Mapping[str, str]
-    output: str
-    dies_at: str = ""
-    nth: int = 1
-    when: str = "before"
-    forgetful: bool = False
-
-
-@dataclass
-class Forks:
-    """The ancestor, and the one process that it has at a time."""
-
-    process: "subprocess.Popen[str]"
-    pid: int = 0
-
-    def start(self, order: Order) -> None:
-        assert self.process.stdin is not None
-        self.process.stdin.write(json.dumps({name: getattr(order, name) for name in Order.__slots__}) + "\n")
-        self.process.stdin.flush()
-        self.pid = self._number()
-
-    def end(self) -> int:
-        """Wait for the process to end, and return its exit code: negative if it was killed."""
-        return self._number()
-
-    def run(self, order: Order) -> int:
-        self.start(order)
-        return self.end()
-
-    def kill(self) -> None:
-        """Kill the process, and return once it is no more."""
-        pid = self.pid  # once it has ended, somebody else may start the next one
-        os.kill(pid, signal.SIGKILL)
-        deadline = time.monotonic() + _TIMEOUT_SECONDS
-        while Path(f"/proc/{pid}").exists():  # its parent reaps it
-            assert time.monotonic() < deadline
-            time.sleep(0.001)
-
-    def _number(self) -> int:
-        assert self.process.stdout is not None
-        return int(self.process.stdout.readline())
-
-
-@contextmanager
-def forks() -> Iterator[Forks]:
+def forks() -> AbstractContextManager[Forks]:
     """Start an ancestor."""
-    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    with subprocess.Popen(
-        [sys.executable, "-m", "tests.aws.driving"],
-        env=environment,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-        try:
-            yield Forks(process)
-        finally:
-            process.kill()
+    return driven.forks("tests.aws.driving")
 
 
 def read_models_once() -> Callable[[object, str], Any]:
@@ -300,72 +173,22 @@ def read_models_once() -> Callable[[object, str], Any]:
     return lambda _, path: load(path)
 
 
-def _fork_forever() -> None:
-    """Read orders, and answer each with the process's id, and with its exit code when it has ended."""
+def _warm_up() -> None:
+    """Load what each client needs."""
     import boto3
     from botocore.loaders import JSONFileLoader
 
-    for module in _FOR_ALL:
-        importlib.import_module(module)
     setattr(JSONFileLoader, "load_file", read_models_once())  # noqa: B010  # a plain assignment has another type
     session = boto3.Session(aws_access_key_id="k", aws_secret_access_key="s", region_name="eu-central-1")
     session.client("ec2")
     session.client("elbv2")
-    for line in sys.stdin:
-        order = Order(**json.loads(line))
-        pid = os.fork()
-        if not pid:
-            _obey(order)
-        sys.stdout.write(f"{pid}\n")
-        sys.stdout.flush()
-        sys.stdout.write(f"{os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])}\n")
-        sys.stdout.flush()
 
 
-def _obey(order: Order) -> None:
-    """Become `infra`."""
-    code: object = 70
-    try:
-        from infrakit_py.cli import main
-
-        os.chdir(order.directory)
-        os.environ.clear()
-        os.environ.update(order.environment)
-        output = os.open(order.output, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        for stream, descriptor in ((0, os.open(os.devnull, os.O_RDONLY)), (1, output), (2, output)):
-            os.dup2(descriptor, stream)
-        Workbench.engine.__kwdefaults__ = {**(Workbench.engine.__kwdefaults__ or {}), "poll_seconds": POLL_SECONDS}
-        if order.dies_at:
-            setattr(root, "SqliteStore", _doomed(order))  # noqa: B010  # it is nothing that `root` offers
-        if order.forgetful:
-            Ticket.client_token = lambda *_: uuid4().hex  # type: ignore[method-assign]
-        sys.argv = ["infra", *order.arguments]
-        main()
-    except SystemExit as exc:
-        code = exc.code
-    finally:
-        sys.stdout.flush()
-        os._exit(code if isinstance(code, int) else 0)
-
-
-def _doomed(order: Order) -> type[SqliteStore]:
-    """Return a store that kills its process."""
-    work: Callable[..., Any] = getattr(SqliteStore, order.dies_at)
-    made: list[str] = []
-
-    def write(self: SqliteStore, *arguments: Any) -> Any:
-        if order.dies_at in ("record", "forget") and not arguments[0]:
-            return work(self, *arguments)  # nothing is written
-        made.append(order.dies_at)
-        if len(made) == order.nth and order.when == "before":
-            os.kill(os.getpid(), signal.SIGKILL)
-        answer = work(self, *arguments)
-        if len(made) == order.nth and order.when == "after":
-            os.kill(os.getpid(), signal.SIGKILL)
-        return answer
-
-    return type("DoomedStore", (SqliteStore,), {order.dies_at: write})
+def _forget_tokens() -> None:
+    """Make up a new client token for each launch."""
+    Ticket.client_token = lambda *_: uuid4().hex  # type: ignore[method-assign]
 
 
 if __name__ == "__main__":
-    _fork_forever()
+    _warm_up()
+    fork_forever(["infrakit_providers.aws.provider"], _forget_tokens)

@@ -1,0 +1,117 @@
+"""Images of Compute Engine that are there already: by path, or by the family of which one is the newest."""
+
+from dataclasses import dataclass
+from threading import Lock
+from typing import Any, Final
+
+from infrakit_providers.gcp.calls import Caller
+from infrakit_providers.gcp.faults import NotThere
+from infrakit_providers.gcp.fields import ImagePath, image_path
+from infrakit_py.errors import ImageMissing, ProviderError
+from infrakit_py.spi.provider import Now
+
+_READY: Final = "READY"
+_WITHDRAWN: Final = frozenset({"OBSOLETE", "DELETED"})
+"""No machine boots from such an image; from a DEPRECATED one it does. Source: API reference, DeprecationStatus."""
+_REMEMBERED_SECONDS: Final = 600.0
+_UNKNOWN_ARCHITECTURE: Final = "ARCHITECTURE_UNSPECIFIED"
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """An image as it was last seen. `architecture` is empty where the image does not say."""
+
+    path: str
+    status: str
+    deprecation: str = ""
+    replacement: str = ""
+    architecture: str = ""
+    size_gib: int = 0
+    """What a disk that is made from it needs at least."""
+    features: frozenset[str] = frozenset()
+
+    @property
+    def is_withdrawn(self) -> bool:
+        return self.deprecation in _WITHDRAWN
+
+    @property
+    def is_usable(self) -> bool:
+        return self.status == _READY and not self.is_withdrawn
+
+
+class Images:
+    """What is known of images. One that machines can boot from is remembered for a while. Safe for threads."""
+
+    def __init__(self, caller: Caller, clock: Now) -> None:
+        self._caller = caller
+        self._clock = clock
+        self._lock = Lock()
+        self._known: dict[str, tuple[float, Picture]] = {}
+
+    def link(self, reference: str) -> str:
+        """Return what a machine's disk is made from. ProviderError for what names no image."""
+        return str(self._path(reference))
+
+    def resolve(self, reference: str) -> str:
+        """Return the path of the image that a reference stands for now. ImageMissing where a family has none."""
+        path = self._path(reference)
+        return self._asked(path).path if path.is_family else str(path)
+
+    def is_available(self, reference: str) -> bool:
+        """Tell whether machines can boot from an image right now."""
+        found = self.find(reference)
+        return found is not None and found.is_usable
+
+    def find(self, reference: str) -> Picture | None:
+        """Return what is known of an image; None where there is none."""
+        path = self._path(reference)
+        with self._lock:
+            at, known = self._known.get(str(path), (0.0, None))
+        if known is not None and self._clock.now() - at < _REMEMBERED_SECONDS:
+            return known
+        try:
+            found = self._asked(path)
+        except ImageMissing:
+            return None
+        if found.is_usable:
+            with self._lock:
+                self._known[str(path)] = self._clock.now(), found
+        return found
+
+    def forget(self, reference: str) -> None:
+        """Ask again: Compute Engine does not take an image any more."""
+        with self._lock:
+            self._known.pop(str(self._path(reference)), None)
+
+    def _path(self, reference: str) -> ImagePath:
+        path = image_path(reference, self._caller.project)
+        if path is None:
+            raise ProviderError(
+                f"gcp: {reference} is no image",
+                hint="write projects/PROJECT/global/images/NAME, or .../family/FAMILY",
+            )
+        return path
+
+    def _asked(self, path: ImagePath) -> Picture:
+        doing = f"find the image {path}"
+        try:
+            if path.is_family:
+                raw = self._caller.ask("images", "get_from_family", doing, project=path.project, family=path.name)
+            else:
+                raw = self._caller.ask("images", "get", doing, project=path.project, image=path.name)
+        except NotThere as exc:
+            raise ImageMissing(str(exc)) from exc
+        return _picture(raw, path.project)
+
+
+def _picture(raw: Any, project: str) -> Picture:
+    architecture = raw.architecture
+    return Picture(
+        path=str(ImagePath(project, raw.name, is_family=False)),
+        status=raw.status,
+        deprecation=raw.deprecated.state if raw.deprecated else "",
+        replacement=raw.deprecated.replacement if raw.deprecated else "",
+        architecture="" if architecture == _UNKNOWN_ARCHITECTURE else architecture,
+        size_gib=raw.disk_size_gb,
+        features=frozenset(one.type_ for one in raw.guest_os_features),
+    )

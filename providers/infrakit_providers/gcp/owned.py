@@ -1,0 +1,97 @@
+"""Instances by id, and whose they are: looked at just before anything is done to them."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Final
+
+from infrakit_providers.gcp import labels
+from infrakit_providers.gcp.calls import Caller
+from infrakit_providers.gcp.faults import NotThere
+from infrakit_providers.gcp.names import Address, address_of
+from infrakit_providers.gcp.wire import FIELDS, Sighting, sighting
+from infrakit_py.errors import NotOurs, ProviderError
+from infrakit_py.model import tags
+
+_FEW: Final = 8
+"""So many instances of a zone are asked for one by one; for more, the zone's are listed."""
+LISTED: Final = f"items({FIELDS}),nextPageToken,warning"
+_MORE_FIELDS: Final = "items(name,zone,metadata),nextPageToken,warning"
+
+
+def found(caller: Caller, instance_ids: Iterable[str]) -> dict[str, Sighting]:
+    """Return the instances of these ids that there are."""
+    wanted: defaultdict[str, list[Address]] = defaultdict(list)
+    for address in dict.fromkeys(map(address_of, instance_ids)):
+        if address is not None:
+            wanted[address.zone].append(address)
+    single = [one for addresses in wanted.values() if len(addresses) <= _FEW for one in addresses]
+    zones = [zone for zone, addresses in wanted.items() if len(addresses) > _FEW]
+    known: dict[str, Sighting] = {}
+    for one in caller.each(partial(_looked_up, caller), single):
+        if isinstance(one, ProviderError):
+            raise one
+        if one is not None:
+            known[one.id] = one
+    for listed in caller.each(partial(_ours_in, caller), zones):
+        if isinstance(listed, ProviderError):
+            raise listed
+        known.update((one.id, one) for one in listed)
+    asked = {address.id for addresses in wanted.values() for address in addresses}
+    return {id_: one for id_, one in known.items() if id_ in asked}
+
+
+def with_more(caller: Caller, seen: Sequence[Sighting], filter_: str) -> list[Sighting]:
+    """Return instances with those of their tags that did not fit into labels: one listing more, if any has such."""
+    if not any(labels.has_more(one.labels) and one.more is None for one in seen):
+        return list(seen)
+    more: dict[str, Mapping[str, Mapping[str, str]]] = {}
+    where = f"({filter_}) (labels.{labels.MORE}:*)"
+    fields = "items/*/instances(name,zone,metadata),items/*/warning,nextPageToken,unreachables,warning"
+    doing = "list what did not fit into labels"
+    for page in caller.pages("instances", "aggregated_list", doing, fields=fields, filter=where):
+        for scoped in page.items.values():
+            for raw in scoped.instances:
+                one = sighting(raw)
+                more[one.id] = one.more or {}
+    return [_told(one, more[one.id]) if one.id in more else one for one in seen]
+
+
+def require_ours(seen: Sighting, cluster: str, group: str | None) -> None:
+    """Raise NotOurs unless an instance carries the tags of its owner."""
+    held, wanted = seen.tags, {tags.CLUSTER: cluster, **({tags.GROUP: group} if group is not None else {})}
+    if lacking := [f"{key}={value}" for key, value in wanted.items() if held.get(key) != value]:
+        raise NotOurs(f"gcp: instance {seen.id} does not carry {', '.join(lacking)}")
+
+
+def _looked_up(caller: Caller, address: Address) -> Sighting | None:
+    try:
+        raw = caller.ask("instances", "get", f"look at {address.id}", zone=address.zone, instance=address.name)
+    except NotThere:
+        return None
+    return sighting(raw, labels.NOTHING if labels.ITEM not in {one.key for one in raw.metadata.items} else None)
+
+
+def _ours_in(caller: Caller, zone: str) -> list[Sighting]:
+    """List a zone's instances of any cluster."""
+    where = f"labels.{labels.key_of(tags.CLUSTER)}:*"
+    doing = f"list the instances in {zone}"
+    seen = [
+        sighting(raw)
+        for page in caller.pages("instances", "list", doing, zone=zone, filter=where, fields=LISTED)
+        for raw in page.items
+    ]
+    if not any(labels.has_more(one.labels) for one in seen):
+        return seen
+    where = f"labels.{labels.MORE}:*"
+    more = {
+        one.id: one.more or labels.NOTHING
+        for page in caller.pages("instances", "list", doing, zone=zone, filter=where, fields=_MORE_FIELDS)
+        for one in map(sighting, page.items)
+    }
+    return [_told(one, more[one.id]) if one.id in more else one for one in seen]
+
+
+def _told(seen: Sighting, more: Mapping[str, Mapping[str, str]]) -> Sighting:
+    return replace(seen, more=more)

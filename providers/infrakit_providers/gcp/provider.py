@@ -1,0 +1,296 @@
+"""One project's region as a provider. The work is done by its parts; here they meet.
+
+Labels and names are all there is: what this object remembers between calls only makes it quicker, or more careful.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from random import Random
+from typing import Final
+
+from pydantic import ValidationError
+
+from infrakit_providers.cloud.census import Census, Inhabitant
+from infrakit_providers.cloud.pools import Pools
+from infrakit_providers.gcp import labels
+from infrakit_providers.gcp.arranging import Arranger
+from infrakit_providers.gcp.balancers import Balancers
+from infrakit_providers.gcp.belongings import Belongings
+from infrakit_providers.gcp.calls import Caller, Rates
+from infrakit_providers.gcp.clients import Clients, begin_import
+from infrakit_providers.gcp.doctor import Doctor
+from infrakit_providers.gcp.images import Images
+from infrakit_providers.gcp.launching import Launch, Launcher, completed, is_numbered
+from infrakit_providers.gcp.listing import Lister
+from infrakit_providers.gcp.machine import Machine
+from infrakit_providers.gcp.names import Address, address_of
+from infrakit_providers.gcp.owned import found
+from infrakit_providers.gcp.pending import Pending
+from infrakit_providers.gcp.removing import Remover
+from infrakit_providers.gcp.settings import Settings
+from infrakit_providers.gcp.tagging import Tagger
+from infrakit_providers.gcp.tickets import Ticket, read_ticket
+from infrakit_providers.gcp.zones import Zones
+from infrakit_py.errors import ImageMissing, ProviderError
+from infrakit_py.model import tags
+from infrakit_py.model.instance import Instance, InstanceId, InstanceState
+from infrakit_py.model.spec import Image, ImageForm, Json
+from infrakit_py.spi.provider import (
+    CallLimits,
+    CallRates,
+    DestroyRequest,
+    Finding,
+    Leftover,
+    Outcome,
+    Pace,
+    Provider,
+    ProviderContext,
+    ProvisionRequest,
+    Rate,
+    TagRequest,
+    Wanted,
+)
+
+BATCH: Final = 2000
+"""Machines a bulkInsert; Compute Engine takes 5,000. Source: API reference, instances.bulkInsert."""
+_SECONDS: Final = 60.0
+_REMEMBERED_SECONDS: Final = 600.0
+
+
+class GcpProvider(Provider):
+    """See `infrakit_py.spi.provider.Provider`."""
+
+    pace = Pace(boot_seconds=25.0, gone_seconds=30.0, listed_seconds=2.0, call_seconds=1.0)
+
+    def __init__(self, settings: Settings, context: ProviderContext, rates: Rates) -> None:
+        """`rates` are the project's, shared by all that use it."""
+        begin_import()
+        one_by_one = Rate(settings.limits.mutations_per_minute, settings.limits.mutations_per_minute / _SECONDS)
+        self.limits = CallLimits(
+            provision_batch=BATCH,
+            destroy_batch=BATCH,
+            tag_batch=BATCH,
+            parallel_calls=1,
+            destroy=CallRates(machines=one_by_one),
+            tag=CallRates(machines=one_by_one),
+        )
+        self.listing_lag_seconds = settings.listing_lag
+        self.account = settings.account
+        self._clock = context.clock
+        self._clients = Clients(settings, context.directory)
+        self._caller = Caller(self._clients, rates, context.clock, Random(), settings.parallel_calls)
+        self._census = Census()
+        self._images = Images(self._caller, context.clock)
+        self._zones = Zones(self._caller, settings, context.clock)
+        self._belongings = Belongings(self._caller, context.clock, lambda: self._zones.region)
+        self._balancers = Balancers(self._caller, context.clock)
+        pools = Pools(context.clock, settings.capacity_memory)
+        self._pending = Pending(self._caller, pools, context.clock, self._will_not_come)
+        self._arranger = Arranger(self._census, pools, self._zones, self._belongings, context.clock)
+        self._launcher = Launcher(
+            self._caller,
+            self._images,
+            pools,
+            self._zones,
+            self._belongings,
+            self._balancers,
+            self._pending,
+            self._note,
+        )
+        self._lister = Lister(self._caller, self._belongings, self._balancers)
+        self._remover = Remover(self._caller, self._balancers, self._may_come)
+        self._tagger = Tagger(self._caller, self._balancers, self._may_come)
+        self._doctor = Doctor(self._caller, self._images, self._zones, settings)
+
+    def describe(self, cluster: str) -> Sequence[Instance]:
+        instances = self._lister.instances(cluster)
+        running = {one.id for one in instances if one.state is InstanceState.RUNNING}
+        self._pending.settle(cluster, running)
+        self._census.see(cluster, map(_inhabitant, instances), self._clock.now())
+        return instances
+
+    def lookup(self, instance_ids: Sequence[InstanceId]) -> Mapping[InstanceId, Instance | None]:
+        self._pending.settle()
+        known = found(self._caller, instance_ids)
+        seen: dict[InstanceId, Instance | None] = dict(self._lister.of_any_cluster(known.values()))
+        missing = [one for one in instance_ids if one not in seen]
+        unknown: list[Address] = []
+        for instance_id in missing:
+            address = address_of(instance_id)
+            if address is None:
+                seen[instance_id] = None
+            elif not self._pending.coming(address):
+                unknown.append(address)
+        coming = self._pending.comes_elsewhere(unknown) if unknown else frozenset()
+        seen.update((address.id, None) for address in unknown if address not in coming)
+        self._census.meet(_inhabitant(one) for one in seen.values() if one is not None)
+        return seen
+
+    def arrange(self, requests: Sequence[ProvisionRequest]) -> Sequence[str]:
+        return self._arranger.arrange([(request, _machine(request)) for request in requests])
+
+    def provision(self, requests: Sequence[ProvisionRequest]) -> Sequence[Outcome]:
+        outcomes: dict[str, Outcome] = {}
+        running: list[tuple[ProvisionRequest, Machine]] = []
+        coming: list[tuple[ProvisionRequest, Machine, Ticket]] = []
+        for request in {request.token: request for request in requests}.values():
+            try:
+                machine = _machine(request)
+                known = self._census.present(request.tags.get(tags.CLUSTER, ""), request.token)
+                if known is not None and known.runs:
+                    running.append((request, machine))
+                elif known is not None:
+                    outcomes[request.token] = Outcome(InstanceId(known.id))
+                else:
+                    ticket = read_ticket(request.ticket) if request.ticket else None
+                    coming.append((request, machine, ticket or self._arranger.alone(request, machine)))
+            except ProviderError as exc:
+                outcomes[request.token] = Outcome(error=exc)
+        outcomes |= self._completed(running)
+        outcomes |= self._launched(coming)
+        return [outcomes[request.token] for request in requests]
+
+    def destroy(self, requests: Sequence[DestroyRequest]) -> Sequence[Outcome]:
+        self._pending.settle()
+        outcomes = self._remover.destroy(requests)
+        for cluster in {request.cluster for request in requests}:
+            self._census.leaves(cluster, (one.instance_id for one in outcomes if one.instance_id and not one.error))
+        return outcomes
+
+    def tag(self, requests: Sequence[TagRequest]) -> Sequence[Outcome]:
+        return self._tagger.tag(requests)
+
+    def published(self, images: Sequence[Image]) -> frozenset[str]:
+        references = [image for image in images if image.form is ImageForm.REFERENCE]
+        return frozenset(image.identity for image in references if self._images.is_available(image.reference))
+
+    def publish(self, image: Image, progress: Callable[[int, int], None]) -> None:
+        del progress
+        if image.identity not in self.published([image]):
+            raise ProviderError(
+                f"image {image.name}: there is no {image.reference or 'such image'} that machines could boot from",
+                hint="write the path of an image that this project may use: projects/PROJECT/global/images/NAME",
+            )
+
+    def zones(self, machine: Mapping[str, Json]) -> tuple[str, ...]:
+        return self._zones.known(Machine.model_validate(dict(machine)))
+
+    def drains(self, machine: Mapping[str, Json]) -> bool:
+        written = Machine.model_validate(dict(machine))
+        return bool(written.backend_services or written.target_pools)
+
+    def resolve(self, reference: str) -> str:
+        return self._images.resolve(reference)
+
+    def leftovers(self, cluster: str) -> Sequence[Leftover]:
+        return self._belongings.leftovers(cluster)
+
+    def sweep(self, cluster: str, leftovers: Sequence[Leftover]) -> Sequence[Outcome]:
+        new = self._census.accepted_after(self._clock.now() - self.listing_lag_seconds)
+        return self._belongings.sweep(cluster, leftovers, new)
+
+    def examine(self, cluster: str, wanted: Sequence[Wanted]) -> Sequence[Finding]:
+        """See `infrakit_py.spi.provider.Examining`."""
+        return self._doctor.examine(cluster, wanted)
+
+    def close(self) -> None:
+        self._clients.close()
+
+    def _completed(self, running: Sequence[tuple[ProvisionRequest, Machine]]) -> dict[str, Outcome]:
+        """Give machines that run what they lack; those that are gone meanwhile are made again."""
+        if not running:
+            return {}
+        by_token = {request.token: (request, machine) for request, machine in running}
+        known = {
+            token: present.id
+            for token, (request, _) in by_token.items()
+            if (present := self._census.present(request.tags[tags.CLUSTER], token)) is not None
+        }
+        try:
+            seen = found(self._caller, known.values())
+        except ProviderError as exc:
+            return dict.fromkeys(by_token, Outcome(error=exc))
+        there = [(*by_token[token], seen[id_]) for token, id_ in known.items() if id_ in seen]
+        finished = dict(
+            zip(
+                (request.token for request, *_ in there),
+                completed(self._balancers, self._belongings, there),
+                strict=True,
+            )
+        )
+        return {token: finished.get(token, Outcome(InstanceId(known.get(token, "")))) for token in by_token}
+
+    def _launched(self, coming: Sequence[tuple[ProvisionRequest, Machine, Ticket]]) -> dict[str, Outcome]:
+        """Make as few calls as there are kinds and zones, some beside each other."""
+        outcomes = self._told(request for request, *_ in coming)
+        launches = list(_launches([one for one in coming if one[0].token not in outcomes]))
+        for launch, answer in zip(launches, self._caller.each(self._launcher.launch, launches), strict=True):
+            failed = [Outcome(error=answer)] * len(launch.requests) if isinstance(answer, ProviderError) else answer
+            outcomes |= {request.token: one for request, one in zip(launch.requests, failed, strict=True)}
+        self._census.refused(
+            token for token, one in outcomes.items() if one.error and (one.error.refused or not one.error.retryable)
+        )
+        return outcomes
+
+    def _told(self, requests: Iterable[ProvisionRequest]) -> dict[str, Outcome]:
+        """Tell of earlier creations that were accepted and failed, instead of failing in the same way again."""
+        by_group: dict[tuple[str, str], list[ProvisionRequest]] = {}
+        for request in requests:
+            owner = request.tags.get(tags.CLUSTER, ""), request.tags.get(tags.GROUP, "")
+            by_group.setdefault(owner, []).append(request)
+        outcomes: dict[str, Outcome] = {}
+        for owner, members in by_group.items():
+            if (error := self._pending.owed(*owner)) is not None:
+                outcomes |= dict.fromkeys((one.token for one in members), Outcome(error=error))
+        return outcomes
+
+    def _note(self, addresses: Iterable[Address]) -> None:
+        self._census.accepted({address.id: address for address in addresses}, self._clock.now())
+
+    def _will_not_come(self, addresses: Iterable[Address]) -> None:
+        """Expect machines no longer."""
+        self._census.gone(address.id for address in addresses)
+
+    def _may_come(self, instance_id: str) -> bool:
+        address = address_of(instance_id)
+        return address is not None and self._pending.coming(address)
+
+
+def _machine(request: ProvisionRequest) -> Machine:
+    """Read a request's machine, once it is sure that Compute Engine can boot it."""
+    try:
+        machine = Machine.model_validate(dict(request.machine))
+    except ValidationError as exc:
+        raise ProviderError(f"{request.name}: not a machine of Compute Engine: {exc.errors()[0]['msg']}") from exc
+    if request.image.form is not ImageForm.REFERENCE:
+        raise ImageMissing(f"{request.name}: image {request.image.name} is no image of Compute Engine")
+    return machine
+
+
+def _launches(coming: Sequence[tuple[ProvisionRequest, Machine, Ticket]]) -> Iterator[Launch]:
+    """Put those together that one call can make: all parameters and all labels are the same."""
+    by_call: dict[tuple[object, ...], Launch] = {}
+    for request, machine, ticket in coming:
+        alone = "" if is_numbered(request) and not machine.deletion_protection else request.token
+        common = tuple(sorted(labels.shared(request.tags).items()))
+        key = (ticket, alone, request.image.identity, request.user_data, repr(request.machine), common)
+        known = by_call.get(key)
+        by_call[key] = (
+            replace(known, requests=(*known.requests, request)) if known else Launch(ticket, machine, (request,))
+        )
+    yield from by_call.values()
+
+
+def _inhabitant(instance: Instance) -> Inhabitant:
+    held = instance.tags
+    return Inhabitant(
+        token=held.get(tags.TOKEN, ""),
+        cluster=held.get(tags.CLUSTER, ""),
+        group=held.get(tags.GROUP, ""),
+        zone=instance.zone,
+        spot=instance.facts.get("provisioning") == "SPOT",
+        version=held.get(tags.CONFIG_HASH, ""),
+        id=instance.id,
+        stays=instance.state in (InstanceState.PENDING, InstanceState.RUNNING, InstanceState.STOPPED),
+        runs=instance.state is InstanceState.RUNNING,
+    )
