@@ -37,6 +37,7 @@ class Operator:
     host: PrivateLibvirtd
     directory: Path
     images: Mapping[str, BuiltImage]
+    more_environment: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def file(self) -> Path:
@@ -66,7 +67,12 @@ class Operator:
 
     @property
     def environment(self) -> dict[str, str]:
-        return {**os.environ, "HOME": str(self.directory), "INFRAKIT_STATE_DIR": str(self.state)}
+        return {
+            **os.environ,
+            "HOME": str(self.directory),
+            "INFRAKIT_STATE_DIR": str(self.state),
+            **self.more_environment,
+        }
 
     def infra(self, *arguments: str, expect: int = 0) -> str:
         """Run a command to its end and return what it printed."""
