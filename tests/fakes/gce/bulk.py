@@ -78,7 +78,7 @@ def _roll_back(
     parent.ends_at = at + (world.settings.delete_seconds if there else 0.0)
     if parent.bulk:
         parent.bulk.rolling_back, parent.bulk.deleted = True, len(there)
-    world.destroy(there)
+    world.destroy(there, parent.ends_at)
 
 
 def _refuse_too_many(world: World) -> None:

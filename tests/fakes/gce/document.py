@@ -34,6 +34,12 @@ class Method:
     request: str | None
     response: str | None
 
+    @property
+    def changes(self) -> bool:
+        """Tell whether calls of it change anything."""
+        only_looks = (".wait", ".getHealth", ".listInstances", ".testIamPermissions")
+        return self.verb != "GET" and not self.name.endswith(only_looks)
+
     def names(self, parts: tuple[str, ...]) -> dict[str, str] | None:
         """Return the parameters in a path, or nothing if it is another method's."""
         found: dict[str, str] = {}

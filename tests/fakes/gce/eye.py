@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tests.fakes.gce.front import Front
-from tests.fakes.gce.settings import GROUP, zone_name
+from tests.fakes.gce.settings import GROUP, ZONES, zone_name
 from tests.fakes.gce.shown import status_of
 from tests.fakes.gce.tables import Address, Disk, Instance, Operation
 from tests.fakes.gce.world import World
@@ -54,8 +54,11 @@ class Eye:
         with self.world.lock:
             self.world.settle()
             zone, _, short = name.rpartition("/")
+            for place in (zone,) if zone else ZONES:
+                if (place, short) in self.world.named:
+                    return self.world.named[place, short]
             for one in self.world.instances.values():
-                if (one.name == short and zone in ("", one.zone)) or one.id == name:
+                if one.id == name:
                     return one
         raise KeyError(f"no instance {name}")
 

@@ -36,9 +36,8 @@ class Faults:
 
     def next(self, method: Method) -> Fault | None:
         """Return how a call is to fail."""
-        changes = is_change(method)
         names = [method.name, *(kind for kind, methods in KINDS.items() if method.name in methods)]
-        for name in (*names, *([""] if changes else [])):
+        for name in (*names, *([""] if method.changes else [])):
             if queue := self._ordered.get(name):
                 return queue.popleft()
         if not self._rate:
@@ -47,11 +46,7 @@ class Faults:
         chance = draw(self._seed, "failure", method.name, self._calls[method.name])
         if chance >= self._rate:
             return None
-        return Fault.LOST_REPLY if changes and chance < self._rate / 2 else Fault.TRANSIENT
-
-
-def is_change(method: Method) -> bool:
-    return method.verb != "GET" and not method.name.endswith((".wait", ".getHealth", ".listInstances", "Permissions"))
+        return Fault.LOST_REPLY if method.changes and chance < self._rate / 2 else Fault.TRANSIENT
 
 
 def failure() -> GceError:

@@ -163,13 +163,15 @@ class _Reader:
 
 def _values(thing: Any, parts: tuple[str, ...]) -> list[Any]:
     """Return what is there at a path; of a list, what any of it has."""
-    if isinstance(thing, list):
+    if type(thing) is list:
         return [value for one in thing for value in _values(one, parts)]
-    if not parts:
-        return [thing]
-    if not isinstance(thing, Mapping) or parts[0] not in thing:
-        return []
-    return _values(thing[parts[0]], parts[1:])
+    for at, part in enumerate(parts):
+        if type(thing) is not dict or part not in thing:
+            return []
+        thing = thing[part]
+        if type(thing) is list:
+            return _values(thing, parts[at + 1 :])
+    return [thing]
 
 
 def _text(value: Any) -> str:

@@ -94,7 +94,7 @@ class Front:
         if project not in (PROJECT, PROJECT_NUMBER, IMAGE_PROJECT):
             raise GceError(404, "notFound", f"The resource 'projects/{project}' was not found")
         if self.world.settings.limits == "gce":
-            self._limits.take(called.name, called.verb)
+            self._limits.take(called)
         for permission in ALWAYS[called.name]:
             if permission in self.denied:
                 raise forbidden(permission, f"projects/{project}")

@@ -1,7 +1,6 @@
 """The hand from outside: let happen to the project what no call can."""
 
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Any, Final
 
 from infrakit_providers.simulated.faults import Fault
@@ -12,6 +11,7 @@ from tests.fakes.gce import inserting
 from tests.fakes.gce.asking import Asked
 from tests.fakes.gce.document import method
 from tests.fakes.gce.eye import Eye
+from tests.fakes.gce.faults import KINDS
 from tests.fakes.gce.links import path
 from tests.fakes.gce.settings import PROJECT, REGIONS, zone_name
 from tests.fakes.gce.tables import Image
@@ -46,10 +46,11 @@ class Hand(Eye):
             op = self.world.operation(scope, "compute.instances.preempted", one.path, one.id, "system")
             op.starts_at = op.ends_at = op.inserted_at
             self.world.keep(op)
-            self.world.halt(one, seconds)
             if one.asked["scheduling"]["instanceTerminationAction"] == "DELETE":
-                self.world.later(self.world.now() + seconds, partial(self.world.destroy, [one]))
-            self.world.settle()
+                self.world.destroy([one], self.world.now() + seconds)
+            else:
+                self.world.halt(one, seconds)
+                self.world.settle()
 
     def sicken(self, name: str, *, sick: bool = True) -> None:
         """Let Google repair the host of an instance, or be done with it."""
@@ -128,6 +129,8 @@ class Hand(Eye):
 
         Faults are transient, throttled, lost-reply, incomplete-view, and for inserts capacity and quota.
         """
+        if call and call not in KINDS and call not in self.front.handlers:
+            raise ValueError(f"no call {call!r}")
         with self.world.lock:
             self.front.faults.order(call, Fault(fault), times)
 

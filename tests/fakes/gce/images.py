@@ -1,7 +1,7 @@
 """Images: found by name, or the newest of a family."""
 
 from tests.fakes.gce.asking import Asked
-from tests.fakes.gce.errors import invalid
+from tests.fakes.gce.errors import invalid, not_ready
 from tests.fakes.gce.links import path, read_link
 from tests.fakes.gce.tables import Image
 from tests.fakes.gce.world import World
@@ -16,6 +16,8 @@ def find_image(world: World, asked: Asked, written: str, field_: str) -> Image:
         found = world.images.get((project, name))
     if found is None or found.deprecated in ("OBSOLETE", "DELETED"):
         raise invalid(field_, written, "The referenced image resource cannot be found.")
+    if found.status != "READY":
+        raise not_ready(path("global", "images", found.name, project=project))
     asked.permit("compute.images.useReadOnly", path("global", "images", found.name, project=project))
     return found
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from infrakit_py.spi.provider import Now
+from tests.fakes.gce.document import Method
 from tests.fakes.gce.errors import too_many_requests
 
 DEFAULT: Final = 1500
@@ -28,23 +29,23 @@ class Limits:
         self._minute = -1
         self._used: Counter[str] = Counter()
 
-    def take(self, method: str, verb: str) -> None:
+    def take(self, method: Method) -> None:
         """Count a call. GceError where its window is used up."""
         minute = int(self._clock.now() // 60)
         if minute != self._minute:
             self._minute = minute
             self._used.clear()
-        kind = kind_of(method, verb)
+        kind = kind_of(method)
         if self._used[kind] >= self._per_minute.get(kind, DEFAULT):
             raise too_many_requests(_LIMITS[kind])
         self._used[kind] += 1
 
 
-def kind_of(method: str, verb: str) -> str:
+def kind_of(method: Method) -> str:
     """Return what a call is counted as."""
-    resource, _, name = method.partition(".")
+    resource, _, name = method.name.partition(".")
     if resource.endswith("Operations") and name in ("get", "wait"):
         return "operation"
     if name.startswith(("list", "aggregatedList")):
         return "list"
-    return "get" if verb == "GET" else "mutate"
+    return "mutate" if method.changes else "get"

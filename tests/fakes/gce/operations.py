@@ -76,7 +76,7 @@ def show_operation(world: World, op: Operation) -> Checked:
         "user": op.user,
         "progress": 100 if done else 0,
         "insertTime": instant(op.inserted_at),
-        "startTime": instant(op.starts_at) if status != "PENDING" else None,
+        "startTime": instant(min(op.starts_at, op.ends_at)) if status != "PENDING" else None,
         "endTime": instant(op.ends_at) if done else None,
         "selfLink": link(op.scope, "operations", op.name),
         "instancesBulkInsertOperationMetadata": {"perLocationStatus": {op.scope: bulk}} if bulk else None,

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cached_property
 from http.client import HTTPConnection
 from typing import Any, Final
 from urllib.parse import urlencode, urlsplit
@@ -57,10 +58,14 @@ class Project:
     def __init__(self, fake: FakeGCE, clock: VirtualClock) -> None:
         self.fake = fake
         self.clock = clock
-        self.credentials: Any = Credentials.from_service_account_file(  # type: ignore[no-untyped-call]
-            str(fake.credentials), scopes=["https://www.googleapis.com/auth/cloud-platform"]
-        )
         self.token = fake.front.doorkeeper.give_unasked()
+
+    @cached_property
+    def credentials(self) -> Any:
+        """What Google's clients sign their calls with. To read the key takes longer than most tests."""
+        return Credentials.from_service_account_file(  # type: ignore[no-untyped-call] # it has no types
+            str(self.fake.credentials), scopes=["https://www.googleapis.com/auth/cloud-platform"]
+        )
 
     def client(self, service: str) -> Any:
         """Return Google's client of a service, as `Instances`."""
@@ -68,13 +73,13 @@ class Project:
         return getattr(compute_v1, f"{service}Client")(credentials=self.credentials, client_options=options)
 
     def call(
-        self, verb: str, path: str, body: object = None, *, headers: Mapping[str, str] | None = None, **query: object
+        self, verb: str, path: str, body: object = None, *, headers: Mapping[str, str] | None = None, **query: Any
     ) -> Any:
         """Call a path below the project's, by plain HTTP."""
         return self.request(verb, f"/compute/v1/projects/{PROJECT}/{path}", body, headers=headers, **query)
 
     def request(
-        self, verb: str, path: str, body: object = None, *, headers: Mapping[str, str] | None = None, **query: object
+        self, verb: str, path: str, body: object = None, *, headers: Mapping[str, str] | None = None, **query: Any
     ) -> Any:
         written = urlencode({name: str(value) for name, value in query.items()})
         connection = HTTPConnection(urlsplit(self.fake.url).netloc, timeout=10)
@@ -91,10 +96,10 @@ class Project:
         return document
 
     def insert(self, name: str, zone: str = B, request_id: str = "", **more: Any) -> Any:
-        query = {"requestId": request_id} if request_id else {}
+        query: dict[str, Any] = {"requestId": request_id} if request_id else {}
         return self.call("POST", f"zones/{zone}/instances", instance(name, zone, **more), **query)
 
-    def bulk(self, body: Body, zone: str = B, **query: object) -> Any:
+    def bulk(self, body: Body, zone: str = B, **query: Any) -> Any:
         return self.call("POST", f"zones/{zone}/instances/bulkInsert", body, **query)
 
     def boot(self, *names: str, zone: str = B, **more: Any) -> None:
@@ -106,7 +111,7 @@ class Project:
     def see(self, name: str, zone: str = B) -> Any:
         return self.call("GET", f"zones/{zone}/instances/{name}")
 
-    def names(self, zone: str = B, **query: object) -> list[str]:
+    def names(self, zone: str = B, **query: Any) -> list[str]:
         """Return what a listing shows."""
         return [one["name"] for one in self.call("GET", f"zones/{zone}/instances", **query).get("items", [])]
 
@@ -122,7 +127,7 @@ class Project:
             self.clock.sleep(1)
         raise AssertionError(f"{op['operationType']} does not end")
 
-    def do(self, path: str, body: object = None, verb: str = "POST", **query: object) -> Any:
+    def do(self, path: str, body: object = None, verb: str = "POST", **query: Any) -> Any:
         """Change something, and wait for it."""
         return self.done(self.call(verb, path, body, **query))
 

@@ -11,7 +11,7 @@ from ipaddress import IPv4Address
 from threading import RLock
 from typing import Final
 
-from infrakit_providers.simulated.cloud import Removal, SimCloud
+from infrakit_providers.simulated.cloud import SimCloud
 from infrakit_providers.simulated.machines import NEVER, Machine
 from infrakit_py.model.instance import InstanceState
 from infrakit_py.spi.provider import Now
@@ -162,19 +162,22 @@ class World:
         self._index(instance)
 
     def relabel(self, instance: Instance, labels: dict[str, str]) -> None:
+        if instance.released:
+            return
         self._unindex(instance)
         instance.labels, instance.written = labels, None
         self._index(instance)
 
-    def destroy(self, instances: Iterable[Instance]) -> None:
+    def destroy(self, instances: Iterable[Instance], gone_at: float | None = None) -> None:
         """Begin to destroy instances, and give back what they hold once they are gone."""
+        at = self.now() + self.settings.delete_seconds if gone_at is None else gone_at
         doomed = [one for one in instances if self.is_alive(one)]
-        self.cloud.destroy([Removal(one.machine) for one in doomed])
+        ids = [one.machine for one in doomed]
+        self.cloud.interfere(ids, lambda row, _: row._replace(gone_at=at, delisted_at=at))
         for one in doomed:
             self.end(one.insert, self.now())
             one.written = None
-            machine = self.machine(one)
-            self.later(machine.row.gone_at if machine else self.now(), partial(self.release, one))
+            self.later(at, partial(self.release, one))
         self.settle()
 
     def halt(self, instance: Instance, seconds: float) -> None:
