@@ -95,7 +95,7 @@ _BRIEF: Final = ("shrinking", "destruction")
 def _is_always_run(name: str, listings: str, moment: Moment, lose_state: bool) -> bool:
     """Choose the harder half: listings that are late where they can be, and both stores where it matters most."""
     if lose_state:
-        return name in ("rollout", "named") and listings == "prompt"
+        return name in ("rollout", "named") and listings == "prompt" and moment is Moment.DONE
     return listings == "late" or moment is Moment.LOST or name in _BRIEF
 
 

@@ -167,6 +167,7 @@ def test_only_the_named_groups_are_rehearsed(shell: Shell) -> None:
     assert set(document["summary"]["groups"]) == {"db"}
 
 
+@pytest.mark.long
 def test_a_long_course_is_cut_short_unless_all_of_it_is_asked_for(shell: Shell) -> None:
     shell.write(cluster(provider=SLOW, web=web(20)), file="old.yml")
     shell.write(cluster(provider=SLOW, web=web(20, image="a2")), file="new.yml")

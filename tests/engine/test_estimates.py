@@ -74,9 +74,13 @@ CASES: Final = {
         1500, replace(PATIENT, max_surge=Amount(10, percent=True)), cloud={"limits": "ec2"}
     ),
 }
+LARGE = ("ec2, 1500 by a tenth",)
 
 
-@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+@pytest.mark.parametrize(
+    "case",
+    [pytest.param(case, id=name, marks=[pytest.mark.long] if name in LARGE else []) for name, case in CASES.items()],
+)
 def test_the_estimate_is_within_a_tenth_of_what_it_takes(case: Case) -> None:
     lab = Lab(case.cloud)
     if case.before is not None:

@@ -58,12 +58,11 @@ def clouds(tmp_path: Path) -> Iterator[Clouds]:
         assert not gce.mistakes, gce.mistakes
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("steps", [2, pytest.param(len(STEPS), marks=pytest.mark.long)])
-def test_the_same_cluster_runs_at_every_provider_by_plans_that_do_the_same(clouds: Clouds, steps: int) -> None:
+@pytest.mark.long
+def test_the_same_cluster_runs_at_every_provider_by_plans_that_do_the_same(clouds: Clouds) -> None:
     plans: dict[str, list[Any]] = {kind: [] for kind in KINDS}
     for kind in KINDS:
-        for changes in STEPS[:steps]:
+        for changes in STEPS:
             clouds.shell.write(at(kind, **changes))
             plans[kind].append(told(clouds.infra("plan", "--json").json))
             clouds.infra("apply", "--auto-approve")

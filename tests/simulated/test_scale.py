@@ -15,6 +15,7 @@ GENEROUS_SECONDS = 60.0
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_hundred_thousand_machines_are_made_and_described_in_seconds(make_world: MakeWorld) -> None:
     world = make_world(zones={"a": 60_000, "b": None}, boot_time={"mean": "20s", "stddev": "5s"})
     batch = world.provider.limits.provision_batch
