@@ -46,6 +46,12 @@ SCENARIOS: Final = {
     "balanced": Scenario({"web": web(1, **SERVED)}, {"web": web(1, "v2", **SERVED)}, {"web": (1, 2)}),
 }
 _BRIEF: Final = ("shrinking", "destruction")
+ALWAYS_RUN: Final = (
+    ("creation", "late", Moment.DONE),
+    ("named", "prompt", Moment.IN_FLIGHT),
+    ("shrinking", "prompt", Moment.LOST),
+)
+"""One of each kind, for each change; the others are for the long run."""
 CASES: Final = [
     pytest.param(
         name,
@@ -53,7 +59,7 @@ CASES: Final = [
         moment,
         lose_state,
         id=f"{name}-{listings}-{moment}-state {'lost' if lose_state else 'kept'}",
-        marks=[pytest.mark.long],
+        marks=[] if (name, listings, moment) in ALWAYS_RUN and not lose_state else [pytest.mark.long],
     )
     for name in SCENARIOS
     for listings in LISTINGS
@@ -94,8 +100,20 @@ def test_trap_25_a_death_at_any_call_leaks_nothing_and_doubles_nothing(
     die_at_each_call(opens, SCENARIOS[name], LISTINGS[listings], moment, lose_state=lose_state)
 
 
-@pytest.mark.parametrize(("write_", "when"), STORE_WRITES)
-@pytest.mark.parametrize("name", ["creation", "rollout", "named"])
+@pytest.mark.parametrize(
+    ("name", "write_", "when"),
+    [
+        pytest.param(
+            name,
+            write_,
+            when,
+            id=f"{name}-{when} {write_}",
+            marks=[] if (name, write_, when) == ("creation", "record", "after") else [pytest.mark.long],
+        )
+        for name in ("creation", "rollout", "named")
+        for write_, when in STORE_WRITES
+    ],
+)
 def test_a_death_between_two_writes_to_the_store_costs_nothing(
     name: str, write_: str, when: str, opens: Opens[FakeGCE]
 ) -> None:

@@ -27,6 +27,7 @@ _NO_CAPACITY: Final = frozenset(
         "ZONE_RESOURCE_POOL_EXHAUSTED",
         "ZONE_RESOURCE_POOL_EXHAUSTED_WITH_DETAILS",
         "IP_SPACE_EXHAUSTED",
+        "insufficientCapacity",
         "IP_SPACE_EXHAUSTED_WITH_DETAILS",
         "resourcesExhausted",
         "stockout",
@@ -51,7 +52,7 @@ _REFUSED: Final = frozenset(
 _TYPE_MISSING: Final = re.compile(
     r"machineTypes?\b.*(does not exist|not found|not available|not supported)", re.I | re.S
 )
-_IMAGE_MISSING: Final = re.compile(r"/images/.*(not found|does not exist)|image.*not found", re.I | re.S)
+_IMAGE_MISSING: Final = re.compile(r"(/images/|\bimage\b).*((not|cannot be) found|does not exist)", re.I | re.S)
 _TAKEN: Final = 409
 _ABSENT: Final = 404
 _OUTDATED: Final = 412
@@ -86,9 +87,7 @@ def classified(reason: str, status: int, message: str) -> ProviderError:
     if status == _TAKEN or reason in ("alreadyExists", "RESOURCE_ALREADY_EXISTS"):
         return AlreadyThere(message)
     if _TYPE_MISSING.search(message):
-        return NoCapacity(
-            message
-        )  # a type that a zone does not have at all is as good as one that it has none left of
+        return NoCapacity(message)  # a type that a zone never has is as good as one that it has none left of
     if _IMAGE_MISSING.search(message):
         return ImageMissing(message)
     if status == _ABSENT or reason in ("notFound", "RESOURCE_NOT_FOUND"):

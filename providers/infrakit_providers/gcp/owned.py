@@ -1,7 +1,7 @@
 """Instances by id, and whose they are: looked at just before anything is done to them."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Final
@@ -16,12 +16,24 @@ from infrakit_py.model import tags
 
 _FEW: Final = 8
 """So many instances of a zone are asked for one by one; for more, the zone's are listed."""
+Coming = Callable[[Iterable[str]], frozenset[str]]
+"""Returns which of some instances that are not there were asked for, and may yet be made."""
 LISTED: Final = f"items({FIELDS}),nextPageToken,warning"
 _MORE_FIELDS: Final = "items(name,zone,metadata),nextPageToken,warning"
 
 
-def found(caller: Caller, instance_ids: Iterable[str]) -> dict[str, Sighting]:
-    """Return the instances of these ids that there are."""
+def nobody(instance_ids: Iterable[str]) -> frozenset[str]:
+    """Expect none."""
+    del instance_ids
+    return frozenset()
+
+
+def found(caller: Caller, instance_ids: Iterable[str], coming: Coming = nobody) -> dict[str, Sighting]:
+    """Return the instances of these ids that there are.
+
+    What a zone's listing leaves out may only be too new for it, and is asked for by itself; but not those that
+    `coming` returns, which nobody expects to be there.
+    """
     wanted: defaultdict[str, list[Address]] = defaultdict(list)
     for address in dict.fromkeys(map(address_of, instance_ids)):
         if address is not None:
@@ -29,15 +41,19 @@ def found(caller: Caller, instance_ids: Iterable[str]) -> dict[str, Sighting]:
     single = [one for addresses in wanted.values() if len(addresses) <= _FEW for one in addresses]
     zones = [zone for zone, addresses in wanted.items() if len(addresses) > _FEW]
     known: dict[str, Sighting] = {}
+    for listed in caller.each(partial(_ours_in, caller), zones):
+        if isinstance(listed, ProviderError):
+            raise listed
+        known.update((one.id, one) for one in listed)
+    left_out = [address for zone in zones for address in wanted[zone] if address.id not in known]
+    if left_out:
+        expected = coming(address.id for address in left_out)
+        single += [address for address in left_out if address.id not in expected]
     for one in caller.each(partial(_looked_up, caller), single):
         if isinstance(one, ProviderError):
             raise one
         if one is not None:
             known[one.id] = one
-    for listed in caller.each(partial(_ours_in, caller), zones):
-        if isinstance(listed, ProviderError):
-            raise listed
-        known.update((one.id, one) for one in listed)
     asked = {address.id for addresses in wanted.values() for address in addresses}
     return {id_: one for id_, one in known.items() if id_ in asked}
 

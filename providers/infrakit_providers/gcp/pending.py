@@ -79,19 +79,17 @@ class Pending:
         `running` are ids of machines that are known to run: an operation that has made all of its own has nothing
         more to tell.
         """
-        due = self._due(cluster, running)
-        still = self._still_running(due)
-        ended = [one for one in due if one.operation.name not in still]
-        for one, seen in zip(ended, self._caller.each(self._looked_at, ended), strict=True):
-            if isinstance(seen, NotThere):
-                self._end(one)  # Compute Engine has forgotten it, which it does weeks after the end
-            elif not isinstance(seen, ProviderError):
-                self._follow(one, seen)
+        self._look_at_ended(self._due(cluster, running))
 
-    def coming(self, address: Address) -> bool:
-        """Tell whether a machine may come yet. Settle first."""
+    def coming(self, addresses: Collection[Address]) -> frozenset[Address]:
+        """Return those of some machines, which are not there, that may come yet: look at their operations now."""
         with self._lock:
-            return any(address in one.machines for one in self._running.values())
+            making = [one for one in self._running.values() if not one.machines.keys().isdisjoint(addresses)]
+        self._look_at_ended(making)
+        with self._lock:
+            return frozenset(
+                address for one in self._running.values() for address in one.machines.keys() & set(addresses)
+            )
 
     def comes_elsewhere(self, addresses: Sequence[Address]) -> frozenset[Address]:
         """Return those that an operation which this process knows nothing of may yet make: ask each zone once."""
@@ -148,6 +146,16 @@ class Pending:
             else:
                 still |= {one.name for one in listed}
         return frozenset(still)
+
+    def _look_at_ended(self, operations: Sequence[Accepted]) -> None:
+        """Look at those of some operations that may have ended."""
+        still = self._still_running(operations)
+        ended = [one for one in operations if one.operation.name not in still]
+        for one, seen in zip(ended, self._caller.each(self._looked_at, ended), strict=True):
+            if isinstance(seen, NotThere):
+                self._end(one)  # Compute Engine has forgotten it, which it does weeks after the end
+            elif not isinstance(seen, ProviderError):
+                self._follow(one, seen)
 
     def _looked_at(self, accepted: Accepted) -> Operation:
         return self._caller.look(accepted.operation)

@@ -110,19 +110,13 @@ class GcpProvider(Provider):
         return instances
 
     def lookup(self, instance_ids: Sequence[InstanceId]) -> Mapping[InstanceId, Instance | None]:
-        self._pending.settle()
-        known = found(self._caller, instance_ids)
+        known = found(self._caller, instance_ids, self._may_come)
         seen: dict[InstanceId, Instance | None] = dict(self._lister.of_any_cluster(known.values()))
         missing = [one for one in instance_ids if one not in seen]
-        unknown: list[Address] = []
-        for instance_id in missing:
-            address = address_of(instance_id)
-            if address is None:
-                seen[instance_id] = None
-            elif not self._pending.coming(address):
-                unknown.append(address)
-        coming = self._pending.comes_elsewhere(unknown) if unknown else frozenset()
-        seen.update((address.id, None) for address in unknown if address not in coming)
+        coming = self._may_come(missing)
+        unknown = [address for one in missing if one not in coming and (address := address_of(one)) is not None]
+        coming |= {address.id for address in self._pending.comes_elsewhere(unknown)}
+        seen.update((one, None) for one in missing if one not in coming)
         self._census.meet(_inhabitant(one) for one in seen.values() if one is not None)
         return seen
 
@@ -151,7 +145,6 @@ class GcpProvider(Provider):
         return [outcomes[request.token] for request in requests]
 
     def destroy(self, requests: Sequence[DestroyRequest]) -> Sequence[Outcome]:
-        self._pending.settle()
         outcomes = self._remover.destroy(requests)
         for cluster in {request.cluster for request in requests}:
             self._census.leaves(cluster, (one.instance_id for one in outcomes if one.instance_id and not one.error))
@@ -251,9 +244,10 @@ class GcpProvider(Provider):
         """Expect machines no longer."""
         self._census.gone(address.id for address in addresses)
 
-    def _may_come(self, instance_id: str) -> bool:
-        address = address_of(instance_id)
-        return address is not None and self._pending.coming(address)
+    def _may_come(self, instance_ids: Iterable[str]) -> frozenset[str]:
+        """Return those of some machines, which are not there, that this process was promised and may yet get."""
+        addresses = {address for one in instance_ids if (address := address_of(one)) is not None}
+        return frozenset(address.id for address in self._pending.coming(addresses))
 
 
 def _machine(request: ProvisionRequest) -> Machine:

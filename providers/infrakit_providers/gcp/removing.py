@@ -1,13 +1,13 @@
 """Deleting instances: one call each, some beside each other, and only what is ours."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from infrakit_providers.gcp.balancers import Balancers
 from infrakit_providers.gcp.calls import Caller
 from infrakit_providers.gcp.faults import NotThere
 from infrakit_providers.gcp.launching import GUARDED
-from infrakit_providers.gcp.owned import found, require_ours
+from infrakit_providers.gcp.owned import Coming, found, require_ours
 from infrakit_providers.gcp.wire import Sighting
 from infrakit_py.errors import ProviderError, Transient
 from infrakit_py.model.instance import InstanceId
@@ -20,8 +20,7 @@ _LIFT_SECONDS: Final = 10.0
 class Remover:
     """Destroys instances."""
 
-    def __init__(self, caller: Caller, balancers: Balancers, may_come: Callable[[str], bool]) -> None:
-        """`may_come` tells whether an instance that is not there was asked for, and may yet be made."""
+    def __init__(self, caller: Caller, balancers: Balancers, may_come: Coming) -> None:
         self._caller = caller
         self._balancers = balancers
         self._may_come = may_come
@@ -29,6 +28,7 @@ class Remover:
     def destroy(self, requests: Sequence[DestroyRequest]) -> list[Outcome]:
         """Destroy instances, and return an outcome for each request. Those that are gone already are fine."""
         known = found(self._caller, [request.instance_id for request in requests])
+        coming = self._may_come(one.instance_id for one in requests if one.instance_id not in known)
         errors: dict[InstanceId, ProviderError] = {}
         ours: dict[InstanceId, Sighting] = {}
         for request in requests:
@@ -37,7 +37,7 @@ class Remover:
                 if seen is not None:
                     require_ours(seen, request.cluster, request.group)
                     ours[seen.id] = seen
-                elif self._may_come(request.instance_id):
+                elif request.instance_id in coming:
                     raise Transient(f"gcp: {request.instance_id} is still being made")
             except ProviderError as exc:
                 errors[request.instance_id] = exc

@@ -1,6 +1,6 @@
 """Tags of machines that are there: setLabels, and setMetadata for what does not fit into labels."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from infrakit_providers.gcp import labels
@@ -8,7 +8,7 @@ from infrakit_providers.gcp.balancers import Balancers
 from infrakit_providers.gcp.calls import Caller
 from infrakit_providers.gcp.faults import NotThere, Outdated
 from infrakit_providers.gcp.operations import Operation
-from infrakit_providers.gcp.owned import found, require_ours
+from infrakit_providers.gcp.owned import Coming, found, require_ours
 from infrakit_providers.gcp.wire import Sighting
 from infrakit_py.errors import ProviderError, Transient
 from infrakit_py.model import tags
@@ -24,8 +24,7 @@ _OF_ITS_OWN: Final = (tags.SLOT, tags.INCARNATION, tags.TOKEN)
 class Tagger:
     """Sets and removes tags."""
 
-    def __init__(self, caller: Caller, balancers: Balancers, may_come: Callable[[str], bool]) -> None:
-        """`may_come` tells whether an instance that is not there was asked for, and may yet be made."""
+    def __init__(self, caller: Caller, balancers: Balancers, may_come: Coming) -> None:
         self._caller = caller
         self._balancers = balancers
         self._may_come = may_come
@@ -33,13 +32,14 @@ class Tagger:
     def tag(self, requests: Sequence[TagRequest]) -> list[Outcome]:
         """Change tags, and return an outcome for each request. What was changed is seen by listings from then on."""
         known = found(self._caller, [request.instance_id for request in requests])
+        coming = self._may_come(one.instance_id for one in requests if one.instance_id not in known)
         errors: dict[int, ProviderError] = {}
         todo: dict[int, Sighting] = {}
         leaving: dict[InstanceId, tuple[str, ...]] = {}
         for at, request in enumerate(requests):
             seen = known.get(request.instance_id)
             try:
-                if seen is None and self._may_come(request.instance_id):
+                if seen is None and request.instance_id in coming:
                     raise Transient(f"gcp: {request.instance_id} is still being made")
                 if seen is None:
                     raise ProviderError(f"gcp: there is no instance {request.instance_id} to tag")

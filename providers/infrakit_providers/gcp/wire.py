@@ -7,8 +7,9 @@ from typing import Any, Final
 
 from infrakit_providers.cloud.standing import FINE, Standing
 from infrakit_providers.gcp import labels as written
-from infrakit_providers.gcp.names import Address
+from infrakit_providers.gcp.names import Address, name_of
 from infrakit_providers.gcp.operations import last
+from infrakit_py.model import tags
 from infrakit_py.model.instance import Instance, InstanceId, InstanceState
 
 _STATES: Final[Mapping[str, InstanceState]] = {
@@ -88,8 +89,11 @@ class Sighting:
 
     @property
     def tags(self) -> dict[str, str]:
-        """Return our tags and the user's."""
-        return written.read(self.labels, self.name, self.more)
+        """Return our tags and the user's. A copy that somebody made of a machine of ours has none of ours."""
+        held = written.read(self.labels, self.name, self.more)
+        if _has_own_name(held, self.name):
+            return held
+        return {key: value for key, value in held.items() if not key.startswith(tags.PREFIX)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +151,11 @@ def instance(seen: Sighting, held: Mapping[str, str], news: News = NO_NEWS) -> I
         awaits=news.standing.awaits,
         doomed=seen.maintenance,
     )
+
+
+def _has_own_name(held: Mapping[str, str], name: str) -> bool:
+    """Tell whether tags and name belong together: labels can be copied by anybody, a name can not."""
+    return not tags.owned_by(held, held.get(tags.CLUSTER, "")) or name_of(held) == name
 
 
 def _addresses(pb: Any) -> tuple[str, ...]:
