@@ -8,7 +8,7 @@ from google.api_core.exceptions import Conflict, GoogleAPICallError, NotFound
 from google.cloud import compute_v1
 
 from tests.fakes.gce.project import IMAGE, B, C, Project, Refused, instance, many, open_project, refusal
-from tests.fakes.gce.settings import PROJECT
+from tests.fakes.gce.settings import DEFAULT_ACCOUNT, PROJECT
 
 ID = "6f1c1b5e-54ab-4f3b-8d3c-0f00d0000001"
 
@@ -163,6 +163,29 @@ def test_deletion_is_refused_to_the_protected_and_to_what_is_being_deleted(proje
     ]
 
 
+def test_an_instance_is_shown_as_it_was_wanted(project: Project) -> None:
+    wanted: dict[str, Any] = {
+        "description": "the first",
+        "hostname": "web-1.example.com",
+        "minCpuPlatform": "Intel Skylake",
+        "canIpForward": True,
+        "shieldedInstanceConfig": {"enableSecureBoot": True},
+        "guestAccelerators": [
+            {"acceleratorType": f"zones/{B}/acceleratorTypes/nvidia-tesla-t4", "acceleratorCount": 2}
+        ],
+        "scheduling": {"onHostMaintenance": "TERMINATE"},
+        "serviceAccounts": [{"email": "default", "scopes": ["https://www.googleapis.com/auth/compute"]}],
+        "tags": {"items": ["http", "ssh"]},
+    }
+    project.boot("web-1", machineType=f"projects/{PROJECT}/zones/{B}/machineTypes/n1-standard-1", **wanted)
+    seen = project.see("web-1")
+    for name in ("description", "hostname", "minCpuPlatform", "canIpForward", "shieldedInstanceConfig"):
+        assert seen[name] == wanted[name]
+    assert seen["guestAccelerators"][0]["acceleratorType"].startswith("https://www.googleapis.com/compute/v1/")
+    assert seen["serviceAccounts"][0]["email"] == DEFAULT_ACCOUNT
+    assert (seen["tags"]["items"], seen["scheduling"]["onHostMaintenance"]) == (["http", "ssh"], "TERMINATE")
+
+
 def test_labels_change_at_their_operations_end_and_need_the_current_fingerprint(project: Project) -> None:
     project.boot("web-1", labels={"a": "1"})
     old = project.see("web-1")["labelFingerprint"]
@@ -219,6 +242,11 @@ def test_labels_are_what_google_allows(project: Project, labels: dict[str, str],
     assert caught.value.reason == "invalid"
 
 
+def _of_type(disk_type: str) -> dict[str, Any]:
+    params = {"sourceImage": IMAGE, "diskType": f"zones/{B}/diskTypes/{disk_type}", "diskSizeGb": "10"}
+    return {"boot": True, "initializeParams": params}
+
+
 _BOOT = {"boot": True, "initializeParams": {"sourceImage": IMAGE}}
 _REFUSED: dict[str, dict[str, Any]] = {
     "machine-type": {"machineType": f"zones/{B}/machineTypes/m5-large"},
@@ -242,6 +270,15 @@ _REFUSED: dict[str, dict[str, Any]] = {
     "spot-that-restarts": {"scheduling": {"provisioningModel": "SPOT", "automaticRestart": True}},
     "spot-that-migrates": {"scheduling": {"provisioningModel": "SPOT", "onHostMaintenance": "MIGRATE"}},
     "gpu-that-migrates": {"machineType": f"zones/{B}/machineTypes/a2-highgpu-1g"},
+    "gpu-on-a-type-without": {
+        "scheduling": {"onHostMaintenance": "TERMINATE"},
+        "guestAccelerators": [{"acceleratorType": f"zones/{B}/acceleratorTypes/nvidia-tesla-t4"}],
+    },
+    "hyperdisk-on-an-older-type": {"disks": [_of_type("hyperdisk-balanced")]},
+    "standard-disk-on-a-newer-type": {
+        "machineType": f"zones/{B}/machineTypes/c3-standard-4",
+        "disks": [_of_type("pd-standard")],
+    },
     "platform": {"minCpuPlatform": "Intel Skylake"},
     "confidential": {"confidentialInstanceConfig": {"enableConfidentialCompute": True}},
     "tag": {"tags": {"items": ["Web"]}},
