@@ -24,8 +24,24 @@ class Repeater:
         self._clock = clock
         self._chance = chance
 
-    def repeated(self, call: Callable[[], T]) -> T:
-        """Return what the call returns. An error that leaves says that it was tried again."""
+    def repeated(
+        self, call: Callable[[], T], *, changes: bool = False, definite: tuple[type[ProviderError], ...] = ()
+    ) -> T:
+        """Return what the call returns. An error that leaves says that it was tried again.
+
+        `changes`: an attempt whose answer was lost may have been heeded, whatever is said to the next one; unless
+        that answers with the first one's result, or with what is `definite`, nobody is told that nothing was done.
+        """
+        doubtful = False
+
+        def once() -> T:
+            nonlocal doubtful
+            try:
+                return call()
+            except Transient as exc:
+                doubtful = doubtful or not exc.refused
+                raise
+
         policy = Retrying(
             retry=retry_if_exception_type(Transient),
             stop=stop_after_attempt(_ATTEMPTS),
@@ -34,10 +50,16 @@ class Repeater:
             reraise=True,
         )
         try:
-            return policy(call)
+            return policy(once)
         except ProviderError as exc:
-            exc.tried_again = True
-            raise
+            error = exc
+            says_nothing = (exc.refused or not exc.retryable) and not isinstance(exc, definite)
+            if changes and doubtful and says_nothing:
+                error = Transient(str(exc), hint=exc.hint)
+            error.tried_again = True
+            if error is exc:
+                raise
+            raise error from exc
 
     def _wait(self, state: RetryCallState) -> float:
         longest = min(_LONGEST_WAIT_SECONDS, _FIRST_WAIT_SECONDS * 2.0**state.attempt_number)

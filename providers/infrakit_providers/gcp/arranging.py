@@ -1,6 +1,8 @@
 """Which type each machine gets, and where. It decides, and asks only for zones and for what a named member keeps."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from threading import Lock
+from typing import Final
 from uuid import uuid4
 
 from infrakit_providers.cloud.census import Census, Inhabitant
@@ -13,6 +15,8 @@ from infrakit_providers.gcp.zones import Zones
 from infrakit_py.model import tags
 from infrakit_py.spi.provider import Now, ProvisionRequest
 
+_REMEMBERED: Final = 20_000
+
 
 class Arranger:
     """Spreads machines evenly over zones, and takes the preferred type where it is to be had."""
@@ -23,6 +27,14 @@ class Arranger:
         self._zones = zones
         self._belongings = belongings
         self._clock = clock
+        self._lock = Lock()
+        self._new: dict[str, str] = {}
+        """Tickets by token, of requests that nobody has made yet."""
+
+    def asked_first(self, requests: Iterable[ProvisionRequest]) -> list[ProvisionRequest]:
+        """Return those that were arranged here, and are made for the first time now."""
+        with self._lock:
+            return [one for one in requests if one.ticket and self._new.pop(one.token, None) == one.ticket]
 
     def arrange(self, requests: Sequence[tuple[ProvisionRequest, Machine]]) -> list[str]:
         """Return a ticket for each request; an empty one where its machine is there already."""
@@ -44,6 +56,10 @@ class Arranger:
             if not hopeless:
                 expected.append(Inhabitant(request.token, cluster, group, zone, machine.is_spot, version))
         self._census.expect(expected, self._clock.now())
+        with self._lock:
+            self._new = {**self._new, **{one.token: t for (one, _), t in zip(requests, tickets, strict=True)}}
+            for token in list(self._new)[:-_REMEMBERED]:
+                del self._new[token]
         return tickets
 
     def alone(self, request: ProvisionRequest, machine: Machine) -> Ticket:

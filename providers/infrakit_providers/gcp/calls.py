@@ -18,7 +18,7 @@ import structlog
 
 from infrakit_providers.cloud.repeating import Repeater
 from infrakit_providers.gcp.clients import CALL_SECONDS, Clients
-from infrakit_providers.gcp.faults import of_operation, translated
+from infrakit_providers.gcp.faults import NotThere, of_operation, translated
 from infrakit_providers.gcp.operations import Operation, read_operation
 from infrakit_providers.gcp.settings import Limits
 from infrakit_py.errors import ProviderError, Throttled, Transient
@@ -134,7 +134,8 @@ class Caller:
         An operation that failed at once is an error.
         """
         request = {**request, "request_id": request_id or str(uuid4())}
-        raw = self._repeater.repeated(partial(self._call, Kind.MUTATE, service, f"{method}_unary", doing, request))
+        call = partial(self._call, Kind.MUTATE, service, f"{method}_unary", doing, request)
+        raw = self._repeater.repeated(call, changes=True, definite=(NotThere,))
         operation = read_operation(raw)
         if operation.ended_badly:
             raise of_operation(operation.errors, operation.status, doing)
@@ -183,6 +184,7 @@ class Caller:
     ) -> Any:
         from google.api_core.exceptions import GoogleAPICallError
         from google.auth.exceptions import GoogleAuthError
+        from google.protobuf.json_format import ParseError  # type: ignore[import-untyped]  # it has no types
         from requests.exceptions import RequestException
 
         self._queue(kind, doing)
@@ -195,7 +197,7 @@ class Caller:
                 timeout=CALL_SECONDS,
                 metadata=metadata,
             )
-        except (GoogleAPICallError, GoogleAuthError, RequestException, OSError) as exc:
+        except (GoogleAPICallError, GoogleAuthError, RequestException, OSError, ParseError) as exc:
             error = translated(exc, doing)
             if isinstance(error, Throttled):
                 self._rates.of(kind).full(self._clock.now())

@@ -52,7 +52,9 @@ _REFUSED: Final = frozenset(
 _TYPE_MISSING: Final = re.compile(
     r"machineTypes?\b.*(does not exist|not found|not available|not supported)", re.I | re.S
 )
-_IMAGE_MISSING: Final = re.compile(r"(/images/|\bimage\b).*((not|cannot be) found|does not exist)", re.I | re.S)
+_IMAGE_MISSING: Final = re.compile(r"/images/[^'\s]*'?.*((not|cannot be) found|does not exist)", re.I | re.S)
+_ECHO: Final = re.compile(r"(Invalid value for field '[^']*metadata[^']*': )'.*'", re.I | re.S)
+"""Compute Engine repeats what it refuses; metadata holds user data, which is shown nowhere."""
 _TAKEN: Final = 409
 _ABSENT: Final = 404
 _OUTDATED: Final = 412
@@ -76,8 +78,8 @@ class Outdated(ProviderError):
     retryable = True
 
 
-def classified(reason: str, status: int, message: str) -> ProviderError:
-    """Return our error for a reason, an HTTP status (0: none) and what the vendor said."""
+def classified(reason: str, status: int, said: str, message: str) -> ProviderError:
+    """Return our error for a reason, an HTTP status (0: none) and what the vendor said, which the message repeats."""
     if reason in _THROTTLED or status == _TOO_MANY:
         return Throttled(message)
     if reason in _NO_CAPACITY:
@@ -86,9 +88,9 @@ def classified(reason: str, status: int, message: str) -> ProviderError:
         return QuotaExceeded(message, hint="ask Google for a higher quota (IAM & Admin, Quotas), or need less")
     if status == _TAKEN or reason in ("alreadyExists", "RESOURCE_ALREADY_EXISTS"):
         return AlreadyThere(message)
-    if _TYPE_MISSING.search(message):
+    if _TYPE_MISSING.search(said):
         return NoCapacity(message)  # a type that a zone never has is as good as one that it has none left of
-    if _IMAGE_MISSING.search(message):
+    if _IMAGE_MISSING.search(said):
         return ImageMissing(message)
     if status == _ABSENT or reason in ("notFound", "RESOURCE_NOT_FOUND"):
         return NotThere(message)
@@ -105,11 +107,12 @@ def translated(exc: Exception, doing: str) -> ProviderError:
     """Return our error for the SDK's. `doing` says what was asked for which thing, as in `delete web-0`."""
     from google.api_core.exceptions import GoogleAPICallError
     from google.auth import exceptions as auth
+    from google.protobuf.json_format import ParseError  # type: ignore[import-untyped]  # it has no types
     from requests.exceptions import RequestException
 
     if isinstance(exc, GoogleAPICallError):
         reason, said = _said(exc)
-        return classified(reason, int(exc.code or 0), f"gcp: cannot {doing}: {said}")
+        return classified(reason, int(exc.code or 0), said, f"gcp: cannot {doing}: {said}")
     message = f"gcp: cannot {doing}: {' '.join(str(exc).split())}"
     if isinstance(exc, auth.DefaultCredentialsError):
         hint = "give Application Default Credentials: gcloud auth application-default login, or a key file"
@@ -120,7 +123,7 @@ def translated(exc: Exception, doing: str) -> ProviderError:
         if getattr(exc, "retryable", False):
             return Transient(message)
         return ProviderError(message, hint="the credentials do not work (any more): get new ones")
-    if isinstance(exc, RequestException | OSError):
+    if isinstance(exc, RequestException | OSError | ParseError):
         return Transient(message)
     return ProviderError(message)
 
@@ -128,15 +131,20 @@ def translated(exc: Exception, doing: str) -> ProviderError:
 def of_operation(errors: Sequence[tuple[str, str]], status: int, doing: str) -> ProviderError:
     """Return our error for an operation that was accepted and failed. The first of its errors says what it was."""
     code, said = errors[0] if errors else ("", f"HTTP {status}")
-    return classified(code, status, f"gcp: cannot {doing}: {f'{code}: ' if code else ''}{' '.join(said.split())}")
+    said = _without_secrets(said)
+    return classified(code, status, said, f"gcp: cannot {doing}: {f'{code}: ' if code else ''}{said}")
 
 
 def _said(exc: Any) -> tuple[str, str]:
     """Return the reason by which people look an error up, and the vendor's words."""
     first = next((error for error in exc.errors or () if isinstance(error, dict)), {})
     reason = str(first.get("reason") or exc.reason or "")
-    words = " ".join(str(first.get("message") or exc.message).split())
+    words = _without_secrets(str(first.get("message") or exc.message))
     return reason, f"{reason}: {words}" if reason else words
+
+
+def _without_secrets(said: str) -> str:
+    return " ".join(_ECHO.sub(r"\1'...'", said).split())
 
 
 def require_sdk() -> None:

@@ -64,8 +64,11 @@ class Choice:
 
 
 def made_alone(machine: Machine) -> bool:
-    """Tell whether each such machine needs a call of its own: bulkInsert protects nobody from deletion."""
-    return machine.deletion_protection
+    """Tell whether each such machine needs a call of its own.
+
+    bulkInsert protects nobody from deletion, and knows no sole-tenant nodes ("About bulk creation of VMs").
+    """
+    return machine.deletion_protection or machine.node_group is not None
 
 
 def properties(machine: Machine, choice: Choice) -> Body:

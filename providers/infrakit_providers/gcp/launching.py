@@ -81,11 +81,14 @@ class Launcher:
         try:
             outcomes = self._launched(launch, names)
         except ProviderError as exc:
-            if isinstance(exc, ImageMissing):
-                self._images.forget(launch.requests[0].image.reference)
-            error = self._refused(launch, exc) if isinstance(exc, NoCapacity) else exc
-            return [Outcome(error=error)] * len(launch.requests)
+            return [Outcome(error=self._learnt(launch, exc))] * len(launch.requests)
         return [outcomes[request.token] for request in launch.requests]
+
+    def _learnt(self, launch: Launch, error: ProviderError) -> ProviderError:
+        """Learn from how a launch failed, and return its error."""
+        if isinstance(error, ImageMissing):
+            self._images.forget(launch.requests[0].image.reference)
+        return self._refused(launch, error) if isinstance(error, NoCapacity) else error
 
     def _refused(self, launch: Launch, error: NoCapacity) -> NoCapacity:
         """Remember that there was none, and say whether there is another pool to try."""
@@ -126,6 +129,8 @@ class Launcher:
             return outcomes | self._made(launch, left, names)
         except AlreadyThere as exc:
             return outcomes | dict.fromkeys(left, Outcome(error=Transient(str(exc))))
+        except ProviderError as exc:  # those that are there are there all the same
+            return outcomes | dict.fromkeys(left, Outcome(error=self._learnt(launch, exc)))
 
     def _made(
         self, launch: Launch, requests: Mapping[str, ProvisionRequest], names: Mapping[str, str]

@@ -6,6 +6,7 @@ operation is its name and scope, and a look at it says how it stands.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 
 _DONE: Final = "DONE"
@@ -28,6 +29,8 @@ class Operation:
     group_id: str = ""
     kind: str = ""
     failed: int = 0
+    began: float = 0.0
+    """When it was accepted, in Unix time."""
 
     @property
     def ended_badly(self) -> bool:
@@ -59,7 +62,13 @@ def read_operation(raw: Any) -> Operation:
         group_id=raw.operation_group_id,
         kind=raw.operation_type,
         failed=failed,
+        began=time_of(raw.insert_time),
     )
+
+
+def time_of(text: str) -> float:
+    """Read RFC 3339 as Unix time; 0 where there is none."""
+    return datetime.fromisoformat(text).timestamp() if text else 0.0
 
 
 def last(url: str) -> str:

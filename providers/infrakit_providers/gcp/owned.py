@@ -11,7 +11,7 @@ from infrakit_providers.gcp.calls import Caller
 from infrakit_providers.gcp.faults import NotThere
 from infrakit_providers.gcp.names import Address, address_of
 from infrakit_providers.gcp.wire import FIELDS, Sighting, sighting
-from infrakit_py.errors import NotOurs, ProviderError
+from infrakit_py.errors import IncompleteView, NotOurs, ProviderError
 from infrakit_py.model import tags
 
 _FEW: Final = 8
@@ -71,6 +71,8 @@ def with_more(caller: Caller, seen: Sequence[Sighting], filter_: str) -> list[Si
             for raw in scoped.instances:
                 one = sighting(raw)
                 more[one.id] = one.more or {}
+    if lost := [one.id for one in seen if one.more is None and labels.has_more(one.labels) and one.id not in more]:
+        raise IncompleteView(f"gcp: cannot {doing}: no answer for {', '.join(sorted(lost)[:3])}")
     return [_told(one, more[one.id]) if one.id in more else one for one in seen]
 
 
@@ -106,7 +108,8 @@ def _ours_in(caller: Caller, zone: str) -> list[Sighting]:
         for page in caller.pages("instances", "list", doing, zone=zone, filter=where, fields=_MORE_FIELDS)
         for one in map(sighting, page.items)
     }
-    return [_told(one, more[one.id]) if one.id in more else one for one in seen]
+    known = [one for one in seen if one.id in more or not labels.has_more(one.labels)]  # others are asked for alone
+    return [_told(one, more[one.id]) if one.id in more else one for one in known]
 
 
 def _told(seen: Sighting, more: Mapping[str, Mapping[str, str]]) -> Sighting:

@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 from threading import Lock
 from typing import Final
 
+import structlog
+
 from infrakit_providers.cloud.pools import Pool, Pools
 from infrakit_providers.gcp.calls import Caller
 from infrakit_providers.gcp.faults import NotThere, of_operation
@@ -23,10 +25,14 @@ _TOO_FEW: Final = "VM_MIN_COUNT_NOT_REACHED"
 """Says that a bulkInsert was undone, and not why."""
 _FORGOTTEN_SECONDS: Final = 3600.0
 """After so long nobody asks any more for the machine that failed."""
+_YOUNG_SECONDS: Final = 900.0
+"""So long a bulkInsert that this process knows nothing of may be ours; others may make them all day long."""
 _LOOK_SECONDS: Final = 2.0
 """An operation is looked at only so often: every group of every tick asks."""
 _FEW: Final = 4
 """So many operations of a zone are looked at one by one; of more, those that run are listed, and the others are."""
+
+_log: Final = structlog.get_logger("infrakit.gcp")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,12 +100,13 @@ class Pending:
     def comes_elsewhere(self, addresses: Sequence[Address]) -> frozenset[Address]:
         """Return those that an operation which this process knows nothing of may yet make: ask each zone once."""
         coming: set[Address] = set()
+        now = self._clock.now()
         with self._lock:
             known = frozenset(self._running)
         for zone in sorted({address.zone for address in addresses}):
             making = [one for one in self._making(zone) if one.name not in known]
             named = {last(one.target) for one in making if one.kind == "insert"}
-            many = any(one.kind == "bulkInsert" for one in making)
+            many = any(one.kind == "bulkInsert" and now - one.began < _YOUNG_SECONDS for one in making)
             coming |= {one for one in addresses if one.zone == zone and (many or one.name in named)}
         return frozenset(coming)
 
@@ -155,7 +162,12 @@ class Pending:
             if isinstance(seen, NotThere):
                 self._end(one)  # Compute Engine has forgotten it, which it does weeks after the end
             elif not isinstance(seen, ProviderError):
-                self._follow(one, seen)
+                try:
+                    self._follow(one, seen)
+                except ProviderError as exc:  # why machines failed is worth less than the listing
+                    _log.debug("operation not understood", operation=one.operation.name, error=str(exc))
+                    if seen.done:
+                        self._end(one)
 
     def _looked_at(self, accepted: Accepted) -> Operation:
         return self._caller.look(accepted.operation)
@@ -168,8 +180,10 @@ class Pending:
         lost = {address for _, machines in failures for address in machines}
         left = {address: name for address, name in accepted.machines.items() if address not in lost}
         with self._lock:
-            if self._running.pop(accepted.operation.name, None) is None:
+            known = self._running.get(accepted.operation.name)
+            if known is None or (not seen.done and known.failed >= seen.failed):
                 return  # somebody else has seen it, too
+            del self._running[accepted.operation.name]
             if not seen.done and left:
                 now = self._clock.now()
                 follows = replace(accepted, machines=left, failed=seen.failed, looked_at=now)

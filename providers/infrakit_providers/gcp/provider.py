@@ -20,6 +20,7 @@ from infrakit_providers.gcp.calls import Caller, Rates
 from infrakit_providers.gcp.clients import Clients, begin_import
 from infrakit_providers.gcp.doctor import Doctor
 from infrakit_providers.gcp.images import Images
+from infrakit_providers.gcp.instance_body import made_alone
 from infrakit_providers.gcp.launching import Launch, Launcher, completed, is_numbered
 from infrakit_providers.gcp.listing import Lister
 from infrakit_providers.gcp.machine import Machine
@@ -54,7 +55,6 @@ from infrakit_py.spi.provider import (
 BATCH: Final = 2000
 """Machines a bulkInsert; Compute Engine takes 5,000. Source: API reference, instances.bulkInsert."""
 _SECONDS: Final = 60.0
-_REMEMBERED_SECONDS: Final = 600.0
 
 
 class GcpProvider(Provider):
@@ -116,7 +116,10 @@ class GcpProvider(Provider):
         coming = self._may_come(missing)
         unknown = [address for one in missing if one not in coming and (address := address_of(one)) is not None]
         coming |= {address.id for address in self._pending.comes_elsewhere(unknown)}
-        seen.update((one, None) for one in missing if one not in coming)
+        gone = [one for one in missing if one not in coming]
+        late = found(self._caller, gone) if gone else {}  # an operation may have ended since the first look
+        seen.update(self._lister.of_any_cluster(late.values()))
+        seen.update((one, None) for one in gone if one not in late)
         self._census.meet(_inhabitant(one) for one in seen.values() if one is not None)
         return seen
 
@@ -125,14 +128,14 @@ class GcpProvider(Provider):
 
     def provision(self, requests: Sequence[ProvisionRequest]) -> Sequence[Outcome]:
         outcomes: dict[str, Outcome] = {}
-        running: list[tuple[ProvisionRequest, Machine]] = []
+        running: list[tuple[ProvisionRequest, Machine, str]] = []
         coming: list[tuple[ProvisionRequest, Machine, Ticket]] = []
         for request in {request.token: request for request in requests}.values():
             try:
                 machine = _machine(request)
                 known = self._census.present(request.tags.get(tags.CLUSTER, ""), request.token)
                 if known is not None and known.runs:
-                    running.append((request, machine))
+                    running.append((request, machine, known.id))
                 elif known is not None:
                     outcomes[request.token] = Outcome(InstanceId(known.id))
                 else:
@@ -189,21 +192,15 @@ class GcpProvider(Provider):
     def close(self) -> None:
         self._clients.close()
 
-    def _completed(self, running: Sequence[tuple[ProvisionRequest, Machine]]) -> dict[str, Outcome]:
-        """Give machines that run what they lack; those that are gone meanwhile are made again."""
+    def _completed(self, running: Sequence[tuple[ProvisionRequest, Machine, str]]) -> dict[str, Outcome]:
+        """Give machines that run what they lack. Of one that is gone meanwhile a look by its id will tell."""
         if not running:
             return {}
-        by_token = {request.token: (request, machine) for request, machine in running}
-        known = {
-            token: present.id
-            for token, (request, _) in by_token.items()
-            if (present := self._census.present(request.tags[tags.CLUSTER], token)) is not None
-        }
         try:
-            seen = found(self._caller, known.values())
+            seen = found(self._caller, [id_ for *_, id_ in running])
         except ProviderError as exc:
-            return dict.fromkeys(by_token, Outcome(error=exc))
-        there = [(*by_token[token], seen[id_]) for token, id_ in known.items() if id_ in seen]
+            return {request.token: Outcome(error=exc) for request, *_ in running}
+        there = [(request, machine, seen[id_]) for request, machine, id_ in running if id_ in seen]
         finished = dict(
             zip(
                 (request.token for request, *_ in there),
@@ -211,7 +208,7 @@ class GcpProvider(Provider):
                 strict=True,
             )
         )
-        return {token: finished.get(token, Outcome(InstanceId(known.get(token, "")))) for token in by_token}
+        return {one.token: finished.get(one.token, Outcome(InstanceId(id_))) for one, _, id_ in running}
 
     def _launched(self, coming: Sequence[tuple[ProvisionRequest, Machine, Ticket]]) -> dict[str, Outcome]:
         """Make as few calls as there are kinds and zones, some beside each other."""
@@ -226,9 +223,12 @@ class GcpProvider(Provider):
         return outcomes
 
     def _told(self, requests: Iterable[ProvisionRequest]) -> dict[str, Outcome]:
-        """Tell of earlier creations that were accepted and failed, instead of failing in the same way again."""
+        """Tell of earlier creations that were accepted and failed, instead of failing in the same way again.
+
+        Only who asks for the first time is told: a repetition may be about a machine that is there.
+        """
         by_group: dict[tuple[str, str], list[ProvisionRequest]] = {}
-        for request in requests:
+        for request in self._arranger.asked_first(requests):
             owner = request.tags.get(tags.CLUSTER, ""), request.tags.get(tags.GROUP, "")
             by_group.setdefault(owner, []).append(request)
         outcomes: dict[str, Outcome] = {}
@@ -265,7 +265,7 @@ def _launches(coming: Sequence[tuple[ProvisionRequest, Machine, Ticket]]) -> Ite
     """Put those together that one call can make: all parameters and all labels are the same."""
     by_call: dict[tuple[object, ...], Launch] = {}
     for request, machine, ticket in coming:
-        alone = "" if is_numbered(request) and not machine.deletion_protection else request.token
+        alone = "" if is_numbered(request) and not made_alone(machine) else request.token
         common = tuple(sorted(labels.shared(request.tags).items()))
         key = (ticket, alone, request.image.identity, request.user_data, repr(request.machine), common)
         known = by_call.get(key)

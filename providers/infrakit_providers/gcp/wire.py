@@ -2,13 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any, Final
 
 from infrakit_providers.cloud.standing import FINE, Standing
 from infrakit_providers.gcp import labels as written
 from infrakit_providers.gcp.names import Address, name_of
-from infrakit_providers.gcp.operations import last
+from infrakit_providers.gcp.operations import last, time_of
 from infrakit_py.model import tags
 from infrakit_py.model.instance import Instance, InstanceId, InstanceState
 
@@ -31,7 +30,6 @@ _PLAIN: Final = frozenset({"RUNNING", "PROVISIONING", "STAGING"})
 FIELDS: Final = ",".join(
     (
         "name",
-        "id",
         "zone",
         "status",
         "statusMessage",
@@ -117,7 +115,7 @@ def sighting(raw: Any, more: Mapping[str, Mapping[str, str]] | None = None) -> S
         status=pb.status,
         labels=dict(pb.labels),
         label_fingerprint=pb.label_fingerprint,
-        launched_at=_time(pb.creation_timestamp),
+        launched_at=time_of(pb.creation_timestamp),
         type=last(pb.machine_type),
         spot=pb.scheduling.provisioning_model == "SPOT",
         guarded=pb.deletion_protection,
@@ -180,8 +178,3 @@ def _more(pb: Any) -> Mapping[str, Mapping[str, str]] | None:
         if one.key == written.ITEM:
             return written.read_item(one.value)
     return None
-
-
-def _time(text: str) -> float:
-    """Read RFC 3339; 0 where there is none."""
-    return datetime.fromisoformat(text).timestamp() if text else 0.0
