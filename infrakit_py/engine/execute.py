@@ -132,7 +132,7 @@ class Executor:
             self._tell(group, kind, f"{action.name}: {action.reason}", name=action.name)
         provider = self.cluster.providers[group.desired.provider]
         outcomes, stopped = self._in_batches(provider, ticketed, provider.limits.provision_batch, provider.provision)
-        self._remember(intents[: len(outcomes)], outcomes)
+        self._remember(actions, intents[: len(outcomes)], outcomes)
         self.store.forget(intents[len(outcomes) :])
         self._learn(group.desired.provider, Kind.PROVISION, outcomes)
         accounted = self._account(group, actions[: len(outcomes)], outcomes, EventKind.CREATED)
@@ -173,16 +173,21 @@ class Executor:
         if any(isinstance(outcome.error, Throttled) for outcome in outcomes):
             self.limiters[provider].refused(kind, self.clock.now())
 
-    def _remember(self, intents: Sequence[Intent], outcomes: Sequence[Outcome]) -> None:
-        """Note ids of what was accepted. An answer that never came leaves an intent without one: it may exist."""
+    def _remember(self, actions: Sequence[Create], intents: Sequence[Intent], outcomes: Sequence[Outcome]) -> None:
+        """Note ids of what was accepted. An answer that never came leaves an intent without one: it may exist.
+
+        A repetition that is turned away says nothing of the first try: the intent stays until the first one is late.
+        """
         accepted: list[Intent] = []
         refused: list[Intent] = []
         now = self.clock.now()
-        for intent, outcome in zip(intents, outcomes, strict=True):
+        for action, intent, outcome in zip(actions[: len(outcomes)], intents, outcomes, strict=True):
             if outcome.error is None:
                 accepted.append(replace(intent, instance_id=outcome.instance_id))
             elif isinstance(outcome.error, TokenSpent):
                 accepted.append(replace(intent, gone=True))
+            elif action.resumes and isinstance(outcome.error, Throttled):
+                pass
             elif outcome.error.refused or not outcome.error.retryable:
                 refused.append(intent)
             else:  # it may have been asked for until just now, long after a large batch began

@@ -50,6 +50,14 @@ def test_a_creation_that_was_refused_is_arranged_anew() -> None:
     assert provider.seen == [["t0", "t1"], ["t2", "t3"]]
 
 
+def test_a_repetition_that_is_turned_away_leaves_the_first_try_in_doubt() -> None:
+    made, provider = lab()
+    made.cloud.fail(Call.PROVISION, Fault.LOST_REPLY)
+    made.cloud.fail(Call.PROVISION, Fault.THROTTLED)
+    assert made.run(group(size=2)).end is End.CONVERGED
+    assert provider.seen == [["t0", "t1"]] * 3
+
+
 def test_a_provider_that_writes_too_few_tickets_is_told_so_and_asked_for_nothing() -> None:
     made, provider = lab(forgets=1)
     assert made.run(group(size=2)).end is not End.CONVERGED
