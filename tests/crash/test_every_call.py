@@ -229,10 +229,22 @@ def scene(name: str, cloud: Mapping[str, Any], directory: Path) -> Iterator[Scen
         made.close()
 
 
+CASES = [
+    pytest.param(
+        name,
+        cloud,
+        moment,
+        id=f"{name}-{cloud}-{moment.value}",
+        marks=[pytest.mark.long] if (name, cloud, moment) == ("rollout", "late", Moment.LOST) else [],
+    )
+    for name in SCENES
+    for cloud in CLOUDS
+    for moment in Moment
+]
+
+
 @pytest.mark.parametrize("lose_store", [False, True], ids=["store kept", "store lost"])
-@pytest.mark.parametrize("moment", Moment)
-@pytest.mark.parametrize("cloud", CLOUDS)
-@pytest.mark.parametrize("name", SCENES)
+@pytest.mark.parametrize(("name", "cloud", "moment"), CASES)
 def test_trap_25_a_death_at_any_call_leaks_nothing_and_doubles_nothing(
     name: str, cloud: str, moment: Moment, lose_store: bool, tmp_path: Path
 ) -> None:
