@@ -3,31 +3,25 @@
 import statistics
 import subprocess
 import sys
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
-from math import floor
 from os import environ
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 from bench.fleets import Fleet, group
-from bench.rows import Row, virtual
+from bench.rows import Row
 from bench.stands import Lister, calls, compared, cpu, fill, served
 from infrakit_providers.gcp.clients import ENDPOINT_VARIABLE
-from infrakit_py.clock import SystemClock, VirtualClock
-from infrakit_py.engine.runner import InlineRunner, ThreadRunner
-from infrakit_py.stores.memory import MemoryStore
+from infrakit_py.clock import SystemClock
+from infrakit_py.engine.runner import ThreadRunner
 from infrakit_py.stores.sqlite import SqliteStore
-from tests.fakes.gce import FakeSettings
-from tests.gcp.ground import MACHINE, PROJECT, credentials, fake_gce, image, opened
+from tests.gcp.ground import MACHINE, PROJECT, credentials, image, opened
 
 STAND: Final = "tests.fakes.gce"
 IMAGES: Final = {"v1": image()}
-MINUTE, WINDOW = 60.0, 1500  # mutations a minute: Compute Engine's documented default
 
 
 def listing() -> Iterator[Row]:
@@ -64,26 +58,8 @@ def launching() -> Iterator[Row]:
     )
 
 
-def throttled(size: int) -> Iterator[Row]:
-    """(l) The limit: each machine takes a call to go, and a minute has room for 1,500. Machines go in no time."""
-    clock, began = VirtualClock(), time.perf_counter()
-    settings = FakeSettings(limits="gce", boot_seconds=0, delete_seconds=0, subnet_bits=18)
-    with fake_gce(settings, clock) as fake:
-        fleet = Fleet(opened(clock), clock, InlineRunner, MemoryStore(), IMAGES)
-        fleet.converge(group(size, machine=MACHINE))
-        clock.sleep(2 * MINUTE - clock.now() % MINUTE)
-        fake.calls.clear()
-        started = clock.now()
-        took = fleet.converge(group(0, machine=MACHINE))
-        made = Counter(fake.calls)
-    full_minutes = -(-size // WINDOW) - 1
-    limit = (floor(started / MINUTE) + full_minutes) * MINUTE - started
-    row = virtual(f"(l) delete {size:,} under GCE's limits", took, limit, time.perf_counter() - began)
-    yield replace(row, note=f"{made['instances.delete']} deletes of {made.total()} calls; {row.note}")
-
-
 def loading() -> Iterator[Row]:
-    """(m) What it takes to have the SDK at all, and until the first call is answered."""
+    """(l) What it takes to have the SDK at all, and until the first call is answered."""
     with _stand_in() as url:
         client = f"compute_v1.ZonesClient(client_options={{'api_endpoint': {url!r}}})"
         programs = {
@@ -94,13 +70,13 @@ def loading() -> Iterator[Row]:
         bare = cpu([sys.executable, "-c", "pass"])
         for what, program in programs.items():
             seconds = cpu([sys.executable, "-c", program]) - bare
-            yield Row(f"(m) {what}", f"{seconds:.2f} s of CPU", "-", "-", "beyond python -c pass")
+            yield Row(f"(l) {what}", f"{seconds:.2f} s of CPU", "-", "-", "beyond python -c pass")
         for what in ("quickstart", "gcp"):
             with TemporaryDirectory() as directory:
                 command = [sys.executable, "-m", "infrakit_py", "plan", "cluster.yml"]
                 seconds = cpu(command, cwd=Path("examples", what), INFRAKIT_STATE_DIR=directory) - bare
             yield Row(
-                f"(m) infra plan, examples/{what}", f"{seconds:.2f} s of CPU", "-", "-", "beyond python -c pass"
+                f"(l) infra plan, examples/{what}", f"{seconds:.2f} s of CPU", "-", "-", "beyond python -c pass"
             )
         yield _first_call(url)
 
@@ -118,7 +94,7 @@ def _first_call(url: str) -> Row:
     )
     ours, alone = _seconds(program), _seconds(bare)
     return Row(
-        "(m) open to the first answer", f"{ours:.2f} s", f"SDK alone {alone:.2f} s", f"{ours / alone:.2f}", "elapsed"
+        "(l) open to the first answer", f"{ours:.2f} s", f"SDK alone {alone:.2f} s", f"{ours / alone:.2f}", "elapsed"
     )
 
 

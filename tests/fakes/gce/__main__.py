@@ -17,6 +17,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     asked = _parser().parse_args(arguments)
     settings = FakeSettings(
         seed=asked.seed,
+        subnet_bits=asked.subnet_bits,
         boot_seconds=asked.boot_time,
         delete_seconds=asked.delete_time,
         operation_seconds=asked.operation_time,
@@ -66,6 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--port", type=int, default=0, help="0, the default, takes a free one")
     parser.add_argument("--credentials-file", type=Path, metavar="PATH", help="where to write the key file")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--subnet-bits", type=int, default=20, help="length of the subnetworks' prefix")
     parser.add_argument("--limits", choices=["none", "gce"], default="none", help="whether calls are counted")
     for name, otherwise in (
         ("--boot-time", 2.0),
