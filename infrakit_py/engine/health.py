@@ -104,7 +104,7 @@ class HealthMonitor:
         for member in running:
             instance = member.instance
             key = (member.provider_name, instance.id)
-            record = self._records.get(key) or self._begin(key, instance, now)
+            record = self._current(key, instance) or self._begin(key, instance, now)
             record.seen = now
             records[key] = record
             if instance.impaired:
@@ -127,7 +127,15 @@ class HealthMonitor:
         goes_on = noted is not None and noted != ONCE and instance.launched_at <= noted <= now
         since = noted if goes_on else None
         health = replace(UNKNOWN_HEALTH, ever_healthy=ever_healthy)
-        record = self._records[key] = _Record(now, noted, since, health=health)
+        record = self._records[key] = _Record(now, noted, since, health=health, launched_at=instance.launched_at)
+        return record
+
+    def _current(self, key: WatchKey, instance: Instance) -> "_Record | None":
+        """Return what is known of a machine: nothing of one whose id was that of another machine before."""
+        record = self._records.get(key)
+        if record is not None and record.launched_at < instance.launched_at:
+            del self._records[key]
+            return None
         return record
 
     def _end_rows(self, stopped: Sequence[Watched], now: float) -> dict[WatchKey, "_Record"]:
@@ -136,12 +144,13 @@ class HealthMonitor:
         for member in stopped:
             id_ = member.instance.id
             key = (member.provider_name, id_)
-            record = self._records.get(key)
+            record = self._current(key, member.instance)
             if record is None and id_ in self._remembered:
                 record = self._begin(key, member.instance, now)
             if record is not None:
                 health = Health(Verdict.UNKNOWN, ever_healthy=record.health.ever_healthy)
-                ended[key] = self._records[key] = _Record(now, record.noted, health=health)
+                launched_at = member.instance.launched_at
+                ended[key] = self._records[key] = _Record(now, record.noted, health=health, launched_at=launched_at)
         return ended
 
     def _sweep(self, now: float) -> Mapping[InstanceId, None]:
@@ -173,6 +182,7 @@ class _Record:
     unhealthy_in_a_row: int = 0
     row_began: float = 0.0
     due: float = -inf
+    launched_at: float = 0.0
 
     @property
     def to_note(self) -> float | None:

@@ -320,6 +320,17 @@ def test_only_a_note_about_this_machine_says_that_it_ever_answered(
     assert watch.health().ever_healthy is served
 
 
+@pytest.mark.parametrize("state", [InstanceState.RUNNING, InstanceState.PENDING])
+def test_what_is_known_of_a_machine_is_not_said_of_a_later_one_with_its_id(state: InstanceState) -> None:
+    watch = Watch()
+    assert watch.health().ever_healthy
+    watch.clock.sleep(5.0)
+    watch.machines = [machine("i-1", state, launched_at=watch.clock.now())]
+    watch.ward.answers["i-1"] = "refused"
+    found = watch.look().get(("sim", InstanceId("i-1")))
+    assert found is None or not found.ever_healthy
+
+
 @pytest.mark.parametrize("noted", [START + 1.0, LAUNCHED - 1.0], ids=["later than now", "before the launch"])
 def test_a_row_that_cannot_have_begun_then_begins_anew(noted: float) -> None:
     memory = Memory()

@@ -20,6 +20,7 @@ from infrakit_py.engine.converge import End
 from infrakit_py.engine.engine import Phase
 from infrakit_py.engine.events import Event, EventKind
 from infrakit_py.model import tags
+from infrakit_py.stores.memory import MemoryStore
 from tests.driving.inline import engine_of
 from tests.driving.regions import Region
 from tests.fakes.gce import FakeGCE, FakeSettings
@@ -48,7 +49,9 @@ def opens(tmp_path: Path) -> Iterator[Opens]:
 
         def open_(lag: int = 0, **settings: Any) -> Region[FakeGCE]:
             clock = VirtualClock()
-            chosen = FakeSettings(boot_seconds=BOOT_SECONDS, delete_seconds=30, listing_lag=lag, **settings)
+            chosen = FakeSettings(
+                **{"boot_seconds": BOOT_SECONDS, "delete_seconds": 30, "listing_lag": lag, **settings}
+            )
             fake = FakeGCE(chosen, clock)
             stack.enter_context(fake)
             stack.enter_context(credentials(fake.url, fake.credentials))
@@ -287,6 +290,20 @@ def test_a_copy_of_a_machine_with_its_labels_is_neither_counted_nor_destroyed(
     assert region.apply(web=after).end is End.CONVERGED
     assert region.fake.state_of("copy") == "RUNNING"
     assert len(members(region.fake, "web")) == len(after.get("logical_ids", ())) + after.get("size", 0) + 1
+
+
+def test_a_name_that_is_given_again_says_nothing_of_the_machine_that_had_it(opens: Opens) -> None:
+    """Whoever has lost the journal begins to count the machines of a slot anew; a name is an id."""
+    region = opens(delete_seconds=0)
+    region.converge(web=web(4, machine=ONE_ZONE))
+    after = web(4, "v2", machine=ONE_ZONE, rollout={"max_surge": 2, "max_unavailable": 0})
+    with engine_of(region.app, region.write(web=after), region.store) as engine:
+        engine.step()
+    region.clock.sleep(BOOT_SECONDS)
+    region.store = MemoryStore()
+    before = set(region.fake.names())
+    region.converge(web=after)
+    assert {one.name for one in members(region.fake, "web")} & before - {place(4), place(5)}, "none was given again"
 
 
 # Even over zones.
