@@ -108,7 +108,7 @@ def test_trap_25_a_death_at_any_call_leaks_nothing_and_doubles_nothing(
             write_,
             when,
             id=f"{name}-{when} {write_}",
-            marks=[] if (name, write_, when) == ("creation", "record", "after") else [pytest.mark.long],
+            marks=[] if (name, write_, when) == ("creation", "forget", "before") else [pytest.mark.long],
         )
         for name in ("creation", "rollout", "named")
         for write_, when in STORE_WRITES

@@ -77,12 +77,9 @@ def test_a_fifth_of_a_hundred_launches_goes_wrong_and_a_hundred_machines_come(
     line.check(struck=20)
 
 
-@pytest.mark.parametrize(
-    "lag", [pytest.param(0, marks=pytest.mark.long), 10], ids=["prompt listings", "slow listings"]
-)
-@pytest.mark.parametrize(
-    "fault", [pytest.param(fault, marks=[] if fault == "reply lost" else [pytest.mark.long]) for fault in FAULTS]
-)
+@pytest.mark.long
+@pytest.mark.parametrize("lag", [0, 10], ids=["prompt listings", "slow listings"])
+@pytest.mark.parametrize("fault", FAULTS)
 def test_a_launch_of_many_that_goes_wrong_is_the_same_launch_again(fault: str, lag: int, opens: Opens) -> None:
     line = opens(lag, **{f"web-{number}": web(30) for number in range(4)})
     line.strike(FAULTS[fault], of=12, count=5)

@@ -11,6 +11,7 @@ from typing import Final
 
 from infrakit_providers.gcp.addresses import ADDRESS, Addresses
 from infrakit_providers.gcp.calls import Caller
+from infrakit_providers.gcp.faults import NotThere
 from infrakit_providers.gcp.instance_body import Attachment, access_config
 from infrakit_providers.gcp.kept import (
     EXTERNAL,
@@ -136,6 +137,8 @@ class Belongings:
             left = max(0.0, until - self._clock.now())
             try:
                 self._caller.finish(begun, f"delete {leftover.kind} {leftover.id}", within_seconds=left)
+            except NotThere:
+                return Outcome()  # somebody else was quicker
             except ProviderError as exc:
                 return Outcome(error=exc)
         return Outcome()

@@ -20,7 +20,7 @@ _ECHOED = (
 def status_of(world: World, instance: Instance, machine: Machine | None) -> str:
     """Return the status of an instance that is not gone."""
     if machine is None:
-        return "PROVISIONING"
+        return "PROVISIONING" if instance.doomed else "STOPPING"  # gone, and not settled yet
     match machine.state:
         case InstanceState.PENDING | InstanceState.RUNNING if instance.stopping:
             return "STOPPING"
