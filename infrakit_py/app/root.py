@@ -25,6 +25,8 @@ from infrakit_py.engine.stage import Known, Scene, StandIn, StillFlavor, cloud_s
 from infrakit_py.engine.unreachable import Unreachable
 from infrakit_py.engine.versions import Revive, Versions
 from infrakit_py.errors import ProviderError, UsageError
+from infrakit_py.images.cache import Cache, cache_directory
+from infrakit_py.images.disks import DiskMaker
 from infrakit_py.images.identity import read_image, resolved
 from infrakit_py.loading import ImageReader, load
 from infrakit_py.model.fingerprint import spec_digest
@@ -70,6 +72,11 @@ class App:
     def load(self, paths: Sequence[Path], images: ImageReader = read_image) -> tuple[ClusterSpec, ...]:
         """Read and validate specs. SpecError with every mistake; nothing has been touched."""
         return load(paths, self.plugins, self.environment, images)
+
+    @property
+    def cache(self) -> Cache:
+        """Where images are kept on this machine."""
+        return Cache(cache_directory(self.environment))
 
     @contextmanager
     def store(self) -> Iterator[Store]:
@@ -190,7 +197,7 @@ class App:
 
     def _open(self, spec: ClusterSpec, name: str, stack: ExitStack) -> Provider:
         declared = spec.providers[name]
-        context = ProviderContext(self.clock, Path(spec.source).parent)
+        context = ProviderContext(self.clock, Path(spec.source).parent, DiskMaker(self.cache))
         try:
             provider = self.plugins.provider(declared.plugin).open(declared.settings, context)
         except ProviderError as exc:

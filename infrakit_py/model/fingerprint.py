@@ -37,5 +37,9 @@ def spec_digest(spec: ClusterSpec) -> str:
     plain = asdict(spec)
     del plain["source"]
     for image in plain["images"].values():
-        del image["files"], image["cmdline"]  # the identity stands for both
+        # the identity stands for all of these
+        del image["files"], image["cmdline"], image["architecture"], image["recipe"]
+        for detail in ("as_disk", "disk_size"):
+            if not image[detail]:
+                del image[detail]
     return hashlib.sha256(json.dumps(plain, sort_keys=True, default=str).encode()).hexdigest()

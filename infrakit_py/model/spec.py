@@ -10,6 +10,8 @@ from infrakit_py.model.quantities import Amount
 Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
 
 API_VERSION: Final = "infrakit-py/v1alpha1"
+AMD64: Final = "amd64"
+ARM64: Final = "arm64"
 _FEW: Final = Amount(5, percent=True)
 _HALF: Final = Amount(50, percent=True)
 
@@ -35,11 +37,30 @@ class ImageFile:
 
 
 @dataclass(frozen=True, slots=True)
+class Recipe:
+    """How LinuxKit makes an image: its YAML file and the rest of what `linuxkit build` is told.
+
+    `key` (a sha256 in hex) tells two recipes apart by all that goes into the build but the version of LinuxKit. It
+    says whether to build again, never what an image is.
+    """
+
+    file: str
+    key: str
+    build_args: tuple[str, ...] = ()
+    sbom: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Image:
     """An immutable artefact. `identity` is the sha256 (hex) of its content, so equal bytes are the same image.
 
     `cmdline` is the text of a kernel's command line, so that the image boots when its files are another image's.
     `written` is the reference as the user wrote it, where that only points to the one that it stood for when asked.
+    `architecture` is that of the machines that it boots on, as Go and LinuxKit call it.
+
+    Of a kernel: `as_disk` is the format of the disk that machines boot from where they could boot from the kernel
+    itself (empty: they do that), `disk_size` the least size of such disks in bytes (0: what they need). With a
+    `recipe` and no files it is not built yet: its identity then stands for the recipe.
     """
 
     name: str
@@ -50,6 +71,14 @@ class Image:
     reference: str = ""
     cmdline: str = ""
     written: str = ""
+    architecture: str = AMD64
+    as_disk: str = ""
+    disk_size: int = 0
+    recipe: Recipe | None = None
+
+    @property
+    def is_built(self) -> bool:
+        return self.form is ImageForm.REFERENCE or bool(self.files)
 
     @property
     def size(self) -> int:

@@ -17,6 +17,7 @@ from infrakit_py.errors import ProviderError
 from infrakit_py.model.instance import Instance, InstanceId
 from infrakit_py.model.spec import HealthCheck, Image, ImageForm, Json
 from infrakit_py.spi.complaint import Complaint
+from infrakit_py.spi.images import Disks, NoDisks, Publication
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,11 +201,23 @@ class Provider(Protocol):
         """Make an image bootable, calling `progress(bytes done, bytes in all)` now and then.
 
         Idempotent, also under concurrency; after a crash half-way the image is not `published`, and a
-        repetition repairs it.
+        repetition goes on from there and leaves nothing behind that is not used. A provider that boots disks makes
+        them by `ProviderContext.disks`.
         """
         del progress
         if image.identity not in self.published([image]):
             raise ProviderError(f"image {image.name}: only images that are already there can be booted here")
+
+    def publications(self) -> Sequence[Publication]:
+        """Return all images that were published here, by whichever cluster; of references none."""
+        return ()
+
+    def unpublish(self, publications: Sequence[Publication]) -> Sequence[Outcome]:
+        """Delete publications, whole or cut short, but none that any machine (of any cluster) was made from.
+
+        Idempotent. One that is in use ends in a ProviderError. One outcome each, in order.
+        """
+        return [Outcome() for _ in publications]
 
     def zones(self, machine: Mapping[str, Json]) -> tuple[str, ...]:
         """Return the zones that such machines are spread over; none where there are none, or nobody knows. Pure."""
@@ -338,10 +351,11 @@ class Now(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ProviderContext:
-    """What a plugin gets besides its settings: the clock, and where relative paths in the spec start."""
+    """What a plugin gets besides its settings: the clock, where relative paths in the spec start, and disks."""
 
     clock: Now
     directory: Path
+    disks: Disks = field(default_factory=NoDisks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -371,6 +385,15 @@ class ProviderPlugin(Protocol):
 
     def open(self, settings: Mapping[str, Json], context: ProviderContext) -> Provider:
         """Connect. Raise ProviderError with a hint where that cannot work."""
+        ...
+
+
+@runtime_checkable
+class Remarking(Protocol):
+    """A provider plugin that does something to machines that their owner should know, and says why."""
+
+    def remarks(self, review: MachineReview) -> Iterable[str]:
+        """Return what a plan shall say about a group's machines, one line each. Pure."""
         ...
 
 

@@ -1,0 +1,110 @@
+"""Where built images and the disks that were made of them lie on this machine. All of it can be made again.
+
+```
+images/IDENTITY/{kernel,initrd,cmdline[,sbom.spdx.json]}   what LinuxKit built, by content
+builds/KEY.json                                            which recipe gave which image
+disks/NAME.{raw,qcow2,tar.gz} and NAME.….json              disks, and the digests of their bytes
+logs/KEY.log                                               what the last build of a recipe said
+```
+A file or directory appears under its name complete, or not at all; whoever makes one holds its lock.
+"""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from filelock import FileLock
+
+from infrakit_py.errors import InfrakitError
+
+IMAGES: Final = "images"
+BUILDS: Final = "builds"
+DISKS: Final = "disks"
+LOGS: Final = "logs"
+
+
+class CacheError(InfrakitError):
+    """The cache of images cannot be used."""
+
+
+def cache_directory(environment: Mapping[str, str]) -> Path:
+    """Return where images are kept: $INFRAKIT_CACHE_DIR, else below $XDG_CACHE_HOME, else ~/.cache."""
+    if own := environment.get("INFRAKIT_CACHE_DIR"):
+        return Path(own)
+    base = environment.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return Path(base) / "infrakit-py"
+
+
+class Cache:
+    """The directory, its locks, and how things come into it. Safe for threads and processes."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+    def path(self, *parts: str) -> Path:
+        return self.directory.joinpath(*parts)
+
+    @contextmanager
+    def held(self, name: str) -> Iterator[None]:
+        """Hold what is called `name` against whoever else would make it. The hold ends with the process."""
+        with _explained(self.directory):
+            locks = self.directory / "locks"
+            locks.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(locks / f"{name}.lock", thread_local=False)
+            lock.acquire()
+        try:
+            yield
+        finally:
+            lock.release()
+
+    @contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """Make a fresh directory on the file system of the cache; it is gone afterwards."""
+        with _explained(self.directory):
+            self.directory.mkdir(parents=True, exist_ok=True)
+            scratch = Path(tempfile.mkdtemp(dir=self.directory, prefix=".scratch-"))
+        try:
+            yield scratch
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+
+    def keep(self, made: Path, *parts: str) -> Path:
+        """Move a file or directory that is complete to its place, unless that is taken. Return the place.
+
+        What is content-addressed is the same already; a file takes the place of the one before.
+        """
+        place = self.path(*parts)
+        with _explained(self.directory):
+            place.parent.mkdir(parents=True, exist_ok=True)
+            if made.is_dir():
+                try:
+                    made.rename(place)
+                except OSError:
+                    if not place.is_dir():
+                        raise
+            else:
+                made.replace(place)
+        return place
+
+    def write(self, text: str, *parts: str) -> Path:
+        """Write a small file, whole or not at all."""
+        with self.scratch() as scratch:
+            made = scratch / "file"
+            made.write_text(text)
+            return self.keep(made, *parts)
+
+
+@contextmanager
+def _explained(directory: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as exc:
+        where = os.fspath(exc.filename) if exc.filename else directory
+        raise CacheError(
+            f"cannot keep images in {where}: {exc.strerror or exc}",
+            hint="set INFRAKIT_CACHE_DIR to a directory that can be written to",
+        ) from exc
