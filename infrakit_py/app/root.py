@@ -1,16 +1,18 @@
 """Opening clusters, stores and stages: where what the plugins offer and what the files declare come together."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from random import Random
+from threading import Event as Flag
 from typing import Final
 
 from pydantic import ValidationError
 
+from infrakit_py.app.images import built, looked_up, unsigned_recipes, without_signatures
 from infrakit_py.app.workbench import Workbench
 from infrakit_py.clock import Clock, SystemClock, VirtualClock
 from infrakit_py.engine.cluster import Cluster, Group, declared, revived, want_nothing
@@ -25,6 +27,7 @@ from infrakit_py.engine.stage import Known, Scene, StandIn, StillFlavor, cloud_s
 from infrakit_py.engine.unreachable import Unreachable
 from infrakit_py.engine.versions import Revive, Versions
 from infrakit_py.errors import ProviderError, UsageError
+from infrakit_py.images.builds import Builds, Progress
 from infrakit_py.images.cache import Cache, cache_directory
 from infrakit_py.images.disks import DiskMaker
 from infrakit_py.images.identity import read_image, resolved
@@ -37,7 +40,7 @@ from infrakit_py.plugins import InstalledPlugins
 from infrakit_py.spi.flavor import Flavor
 from infrakit_py.spi.provider import CallLimits, Pace, Pointing, Provider, ProviderContext
 from infrakit_py.spi.store import Store
-from infrakit_py.stores.looking import read_only
+from infrakit_py.stores.looking import read_only, remembered_images
 from infrakit_py.stores.memory import MemoryStore
 from infrakit_py.stores.past import Remembered
 from infrakit_py.stores.sqlite import SqliteStore, state_directory
@@ -69,9 +72,39 @@ class App:
     plugins: InstalledPlugins = field(default_factory=InstalledPlugins)
     limiters: Limiters = field(default_factory=Limiters)
 
-    def load(self, paths: Sequence[Path], images: ImageReader = read_image) -> tuple[ClusterSpec, ...]:
-        """Read and validate specs. SpecError with every mistake; nothing has been touched."""
-        return load(paths, self.plugins, self.environment, images)
+    def load(
+        self, paths: Sequence[Path], images: ImageReader = read_image, *, unsigned: bool = False
+    ) -> tuple[ClusterSpec, ...]:
+        """Read and validate specs, and find the images that were built before.
+
+        SpecError with every mistake; nothing has been touched. `unsigned`: signatures of images are not looked at,
+        for who boots nothing.
+        """
+        read = without_signatures(images) if unsigned else images
+        declared = load(paths, self.plugins, self.environment, read)
+        builds = self.builds
+        return tuple(looked_up(unsigned_recipes(spec) if unsigned else spec, builds) for spec in declared)
+
+    def build(
+        self,
+        specs: Sequence[ClusterSpec],
+        progress: Progress,
+        *,
+        only: Collection[str] | None = None,
+        again: bool = False,
+        stop: Flag | None = None,
+    ) -> tuple[ClusterSpec, ...]:
+        """Build the images that the groups of specs boot, or those that `only` names, where nobody has, or `again`.
+
+        InfrakitError where that cannot be done, or `stop` is set. Concurrent builds of one recipe are one.
+        """
+        builds = Builds(self.cache, self.environment, self.clock, stop)
+        return built(specs, builds, progress, only=only, again=again)
+
+    @property
+    def builds(self) -> Builds:
+        """The images that were built on this machine."""
+        return Builds(self.cache, self.environment, self.clock)
 
     @property
     def cache(self) -> Cache:
@@ -138,6 +171,10 @@ class App:
         """Open one of a cluster's providers, to ask it things. One that cannot be opened answers with the reason."""
         with ExitStack() as stack:
             yield self._open(spec, name, stack)
+
+    def remembered_images(self) -> frozenset[str]:
+        """Return the identities of the images that kept versions of any cluster name. Write nothing."""
+        return remembered_images(state_directory(self.environment))
 
     def history(self, cluster: str) -> Sequence[HistoryEntry]:
         """Return what happened to the versions of a cluster's groups, the oldest first. Write nothing."""

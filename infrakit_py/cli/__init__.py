@@ -14,6 +14,7 @@ _COMMANDS: Final = {
     "destroy": ("infrakit_py.cli.destroy:destroy", "Destroy clusters, or some of their groups."),
     "doctor": ("infrakit_py.cli.doctor:doctor", "Examine whether what files declare would work."),
     "iam": ("infrakit_py.cli.iam:iam", "Print the least permissions that a provider needs."),
+    "image": ("infrakit_py.cli.image:image", "Build, publish, compare and delete images."),
     "plan": ("infrakit_py.cli.plan:plan", "Show what apply would do, and touch nothing."),
     "plugins": ("infrakit_py.cli.plugins:plugins", "List the installed providers, flavors and policies."),
     "protect": ("infrakit_py.cli.marking:protect", "Keep machines as they are, whatever happens."),

@@ -28,17 +28,19 @@ def apply(
 ) -> int:
     """Bring clusters to what their files declare.
 
-    Shows the plan, asks, and then boots and replaces machines until all are as declared. It may be stopped
-    and repeated at any time: what was done stays done, and nothing is done twice.
+    Builds images that are not built yet, shows the plan, asks, and then boots and replaces machines until all are as
+    declared. It may be stopped and repeated at any time: what was done stays done, and nothing is done twice.
     """
     from infrakit_py.app import App
+    from infrakit_py.cli.building import with_images
     from infrakit_py.cli.changing import approve, carry_out, is_settled, joined, planned, progress, report, workable
+    from infrakit_py.cli.images_seen import image_changes, remarks
     from infrakit_py.cli.looking import image_names, planned_costs
     from infrakit_py.render.plan import has_changes, plan_json, plan_text
 
     app = App()
     worst = 0
-    specs = app.load(options.chosen(positional, named))
+    specs = with_images(app, app.load(options.chosen(positional, named)), as_events=as_json)
     with ExitStack() as stack:
         store = stack.enter_context(app.store())
         benches = []
@@ -51,11 +53,13 @@ def apply(
         for bench in benches:
             forecasts = bench.plan()
             names, spent = image_names(bench), planned_costs(bench, forecasts)
+            images, said = image_changes(app, bench, forecasts), remarks(app, bench.spec)
             if as_json:
-                shown_plan = plan_json(bench.spec, forecasts, names=names, costs=spent)
+                shown_plan = plan_json(bench.spec, forecasts, names=names, costs=spent, images=images, remarks=said)
                 click.echo(json.dumps(shown_plan, ensure_ascii=False))
             else:
-                click.echo(plan_text(bench.spec, forecasts, names=names, costs=spent))
+                shown_text = plan_text(bench.spec, forecasts, names=names, costs=spent, images=images, remarks=said)
+                click.echo(shown_text)
             bench.remember_good(forecasts)
             settlement = planned(forecasts)
             if auto_approve or not all(is_settled(forecast) for forecast in forecasts):

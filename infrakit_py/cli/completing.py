@@ -18,10 +18,19 @@ def provider_plugins() -> list[str]:
 
 def group_names(paths: Sequence[Path]) -> list[str]:
     """Return the groups that files, or the files of directories, declare. What cannot be read declares none."""
+    return _names(paths, "groups")
+
+
+def image_names(paths: Sequence[Path]) -> list[str]:
+    """Return the images that files, or the files of directories, declare. What cannot be read declares none."""
+    return _names(paths, "images")
+
+
+def _names(paths: Sequence[Path], part: str) -> list[str]:
     names: dict[str, None] = {}
     for path in paths:
         for file in _files(path):
-            names.update(dict.fromkeys(_groups(file)))
+            names.update(dict.fromkeys(_declared(file, part)))
     return list(names)
 
 
@@ -34,7 +43,7 @@ def _files(path: Path) -> Iterable[Path]:
         return []
 
 
-def _groups(file: Path) -> list[str]:
+def _declared(file: Path, part: str) -> list[str]:
     try:
         if file.stat().st_size > _MOST_BYTES:
             return []
@@ -42,5 +51,5 @@ def _groups(file: Path) -> list[str]:
         documents = list(yaml.load_all(file.read_text(encoding="utf-8"), yaml.BaseLoader))
     except (OSError, ValueError, RecursionError, yaml.YAMLError):
         return []
-    declared = [d.get("groups") for d in documents if isinstance(d, dict)]
-    return [name for groups in declared if isinstance(groups, dict) for name in groups if isinstance(name, str)]
+    declared = [d.get(part) for d in documents if isinstance(d, dict)]
+    return [name for entries in declared if isinstance(entries, dict) for name in entries if isinstance(name, str)]

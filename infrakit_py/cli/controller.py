@@ -58,13 +58,14 @@ def controller(
     begun end; a second signal ends at once.
     """
     from infrakit_py.app import App
+    from infrakit_py.cli.building import with_images
     from infrakit_py.cli.changing import progress
 
     app = App()
     paths = options.chosen(positional, named)
     if Path("-") in paths:
         raise UsageError("a controller reads its files again and again, standard input but once", hint="use files")
-    declaration = app.load(paths)
+    declaration = with_images(app, app.load(paths), as_events=as_json)
     stop = Flag()
     with ExitStack() as stack:
         store = stack.enter_context(app.store())
@@ -80,7 +81,9 @@ def controller(
         stack.enter_context(stopped_by_signals(stop, shown))
         stack.callback(clusters.stop)
         clusters.begin(declaration)
-        _follow(app, DeclaredFiles(paths, app, declaration), clusters, teller, stop)
+        files = DeclaredFiles(paths, app, declaration, teller.building)
+        stack.callback(files.close)
+        _follow(app, files, clusters, teller, stop)
         teller.say("-", "stopping", "at the next safe point; a second signal stops at once")
     teller.say("-", "stopped", "run the controller again to go on from here")
     return 0
@@ -227,8 +230,13 @@ class _Teller:
         with suppress(OSError):
             click.echo(line, file=sys.stdout)  # as it is now: a live table puts itself in its place
 
+    def building(self, image: str, text: str, *, milestone: bool = False) -> None:
+        """Say that an image is built, and that it was. What LinuxKit writes meanwhile is in its log."""
+        if milestone:
+            self.say("-", "building", f"image {image}: {text}")
+
     def complain(self, error: InfrakitError) -> None:
-        """Say what is wrong with the files."""
+        """Say what is wrong with the files, or with the images that they declare."""
         mistakes = error.problems if isinstance(error, SpecError) else [error]
         with suppress(OSError):
             if self._as_json:

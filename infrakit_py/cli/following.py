@@ -1,18 +1,24 @@
 """Files that are declared and may change: read again when they did, and believed once they are at rest."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from threading import Event as Flag
+from threading import Thread
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from infrakit_py.errors import InfrakitError
-from infrakit_py.model.spec import ClusterSpec, Image, ImageForm
+from infrakit_py.model.spec import ClusterSpec, Image, ImageForm, Signed
 
 if TYPE_CHECKING:
     from infrakit_py.app import App
+    from infrakit_py.images.builds import Progress
 
 _REREAD_SECONDS: Final = 10.0
 """How often files are read that did not change, for the sake of those that nobody here knows of: user data."""
+
+_REBUILD_SECONDS: Final = 300.0
+"""How soon a build that failed is tried again, if nothing that it is made of has changed."""
 
 Declaration: TypeAlias = tuple[ClusterSpec, ...]
 _Mark: TypeAlias = tuple[int, ...]
@@ -22,10 +28,11 @@ _Mark: TypeAlias = tuple[int, ...]
 class DeclaredFiles:
     """The files as they were last read. What they say counts once it was read the same twice, from files at rest.
 
-    One that is caught half-written may well be a valid file that declares less.
+    One that is caught half-written may well be a valid file that declares less. Images that they declare and nobody
+    has built yet are built beside, and what they say counts once that is done.
     """
 
-    def __init__(self, paths: Sequence[Path], app: "App", declaration: Declaration) -> None:
+    def __init__(self, paths: Sequence[Path], app: "App", declaration: Declaration, progress: "Progress") -> None:
         self._paths = paths
         self._app = app
         self._images = _Images()
@@ -34,9 +41,12 @@ class DeclaredFiles:
         self._seen: Declaration | InfrakitError = declaration
         self._marks: Mapping[str, _Mark] = {}
         self._reread_at = 0.0
+        self._building = _Building(app, progress)
 
     def news(self) -> Declaration | InfrakitError | None:
         """Return what the files declare, or what is wrong with them, if that has changed."""
+        if (built := self._building.ended()) is not None:
+            return self._tell(built)
         now, marks = self._app.clock.now(), self._marks_now()
         if marks == self._marks and now < self._reread_at:
             return None
@@ -46,6 +56,15 @@ class DeclaredFiles:
             self._seen, self._reread_at = found, now
             return None
         self._reread_at = now + _REREAD_SECONDS
+        if not isinstance(found, InfrakitError) and self._building.begin(found):
+            return None
+        return self._tell(found)
+
+    def close(self) -> None:
+        """End a build that is under way."""
+        self._building.stop()
+
+    def _tell(self, found: Declaration | InfrakitError) -> Declaration | InfrakitError | None:
         if _same(found, self._told):
             return None
         self._told = found
@@ -62,8 +81,62 @@ class DeclaredFiles:
         from infrakit_py.loading.sources import find
 
         images = [image for spec in self._declaration for image in spec.images.values()]
-        files = [*find(self._paths)[0], *(Path(file.path) for image in images for file in image.files.values())]
+        files = [*find(self._paths)[0], *(file for image in images for file in _files_of(image))]
         return {str(file): _mark(file) for file in files}
+
+
+class _Building:
+    """Builds images in a thread of its own, one declaration at a time, so that clusters are kept meanwhile."""
+
+    def __init__(self, app: "App", progress: "Progress") -> None:
+        self._app = app
+        self._progress = progress
+        self._wanted: Declaration = ()
+        self._failed_at = 0.0
+        self._stop = Flag()
+        self._thread: Thread | None = None
+        self._result: Declaration | InfrakitError | None = None
+
+    def begin(self, declaration: Declaration) -> bool:
+        """Build what is not built of a declaration. Return whether there is anything to wait for.
+
+        What failed is tried again after a while, or when something has changed.
+        """
+        from infrakit_py.app.images import unbuilt_images
+
+        if self._thread is not None:
+            return True
+        if not unbuilt_images(declaration):
+            return False
+        now = self._app.clock.now()
+        if declaration == self._wanted and now < self._failed_at + _REBUILD_SECONDS:
+            return True
+        self._wanted = declaration
+        self._thread = Thread(target=self._run, name="build-images")
+        self._thread.start()
+        return True
+
+    def stop(self) -> None:
+        """End what is being built: half built it is of no use, and in nobody's way."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def ended(self) -> Declaration | InfrakitError | None:
+        """Return what came of a build that has ended, once."""
+        if self._thread is None or self._thread.is_alive():
+            return None
+        self._thread = None
+        result, self._result = self._result, None
+        if isinstance(result, InfrakitError):
+            self._failed_at = self._app.clock.now()
+        return result
+
+    def _run(self) -> None:
+        try:
+            self._result = self._app.build(self._wanted, self._progress, stop=self._stop)
+        except InfrakitError as exc:
+            self._result = exc
 
 
 class _Images:
@@ -73,18 +146,36 @@ class _Images:
         self._known: dict[object, tuple[Sequence[_Mark], Image]] = {}
 
     def __call__(
-        self, name: str, form: ImageForm, paths: Mapping[str, Path], *, reference: str = "", disk_format: str = "raw"
+        self,
+        name: str,
+        form: ImageForm,
+        paths: Mapping[str, Path],
+        *,
+        reference: str = "",
+        disk_format: str = "raw",
+        signed: Signed | None = None,
     ) -> Image:
         from infrakit_py.images.identity import read_image
 
-        key = (form, tuple(paths.items()), reference, disk_format)
+        key = (form, tuple(paths.items()), reference, disk_format, signed)
         marks = [_mark(path) for path in paths.values()]
+        marks += [_mark(Path(path)) for path in ((signed.key, signed.signature) if signed is not None else ())]
         known = self._known.get(key)
         if known is not None and known[0] == marks:
             return replace(known[1], name=name)
-        image = read_image(name, form, paths, reference=reference, disk_format=disk_format)
+        image = read_image(name, form, paths, reference=reference, disk_format=disk_format, signed=signed)
         self._known[key] = (marks, image)
         return image
+
+
+def _files_of(image: Image) -> Iterator[Path]:
+    """Yield the files that an image is made of, or built from, or checked with."""
+    yield from (Path(file.path) for file in image.files.values())
+    if image.recipe is not None:
+        yield Path(image.recipe.file)
+        yield from (Path(path) for path in image.recipe.sources)
+        if image.recipe.signed is not None:
+            yield from (Path(image.recipe.signed.key), Path(image.recipe.signed.signature))
 
 
 def _mark(path: Path) -> _Mark:

@@ -53,10 +53,22 @@ def _known_groups(ctx: click.Context, param: click.Parameter, incomplete: str) -
     from infrakit_py.cli.completing import group_names
 
     del param
+    return [name for name in group_names(_files_so_far(ctx)) if name.startswith(incomplete)]
+
+
+def _known_images(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Complete an image's name by the files that the command line names so far."""
+    from infrakit_py.cli.completing import image_names
+
+    del param
+    return [name for name in image_names(_files_so_far(ctx)) if name.startswith(incomplete)]
+
+
+def _files_so_far(ctx: click.Context) -> tuple[Path, ...]:
     named = (*(ctx.params.get("positional") or ()), *(ctx.params.get("named") or ()))
     # While the option that is typed has no value yet, click leaves words unread that have no option's name.
-    words = [Path(word) for word in (*(ctx.params.get("words") or ()), *ctx.args)]
-    return [name for name in group_names(named or words or (_DEFAULT_FILE,)) if name.startswith(incomplete)]
+    words = tuple(Path(word) for word in (*(ctx.params.get("words") or ()), *ctx.args))
+    return named or words or (_DEFAULT_FILE,)
 
 
 groups = click.option(
@@ -67,6 +79,15 @@ groups = click.option(
     metavar="NAME",
     help="Only this group; may be repeated.",
     shell_complete=_known_groups,
+)
+images = click.option(
+    "--image",
+    "-i",
+    "only",
+    multiple=True,
+    metavar="NAME",
+    help="Only this image; may be repeated.",
+    shell_complete=_known_images,
 )
 as_json = click.option("--json", "as_json", is_flag=True, help="Write JSON for programs.")
 

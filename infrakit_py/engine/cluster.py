@@ -60,7 +60,8 @@ def declared(
     desired = want(cluster, spec, image, flavor, allow_mass_destroy=allow_mass_destroy)
     if provider is not None and provider.drains(spec.machine):
         desired = replace(desired, drains=True)
-    version = GroupVersion(spec, image, desired.fingerprint, revision)
+    kept = replace(image, recipe=None)  # what is remembered boots; how it was built is the cache's to know
+    version = GroupVersion(spec, kept, desired.fingerprint, revision)
     return Group(desired, policy, spec, flavor, version)
 
 

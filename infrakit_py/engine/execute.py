@@ -105,6 +105,8 @@ class Executor:
                 text = f"image {action.image.name}: {format_size(done)} of {format_size(total)}"
                 self._tell(group, EventKind.PUBLISHING, text, done=done, total=total)
 
+        if not action.image.is_built:
+            raise ProviderError(f"image {action.image.name} is not built yet", hint="infra image build")
         provider.publish(action.image, progress)
         return [Outcome()]
 

@@ -25,6 +25,7 @@ IMAGES: Final = "images"
 BUILDS: Final = "builds"
 DISKS: Final = "disks"
 LOGS: Final = "logs"
+SCRATCH: Final = ".scratch-"
 
 
 class CacheError(InfrakitError):
@@ -66,7 +67,7 @@ class Cache:
         """Make a fresh directory on the file system of the cache; it is gone afterwards."""
         with _explained(self.directory):
             self.directory.mkdir(parents=True, exist_ok=True)
-            scratch = Path(tempfile.mkdtemp(dir=self.directory, prefix=".scratch-"))
+            scratch = Path(tempfile.mkdtemp(dir=self.directory, prefix=SCRATCH))
         try:
             yield scratch
         finally:
@@ -90,10 +91,11 @@ class Cache:
                 made.replace(place)
         return place
 
-    def write(self, text: str, *parts: str) -> Path:
-        """Write a small file, whole or not at all."""
+    def write(self, text: str, *parts: str, private: bool = False) -> Path:
+        """Write a small file, whole or not at all; `private` to whoever runs this."""
         with self.scratch() as scratch:
             made = scratch / "file"
+            made.touch(0o600 if private else 0o666)
             made.write_text(text)
             return self.keep(made, *parts)
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Final
 
 from infrakit_py.errors import InfrakitError
-from infrakit_py.model.spec import Image, ImageFile, ImageForm
+from infrakit_py.images.signatures import SignatureFault, verify
+from infrakit_py.model.spec import Image, ImageFile, ImageForm, Signed
 from infrakit_py.spi.complaint import Complaint
 
 PARTS: Final[Mapping[ImageForm, tuple[str, ...]]] = {
@@ -30,11 +31,17 @@ class ImageError(InfrakitError):
 
 
 def read_image(
-    name: str, form: ImageForm, paths: Mapping[str, Path], *, reference: str = "", disk_format: str = "raw"
+    name: str,
+    form: ImageForm,
+    paths: Mapping[str, Path],
+    *,
+    reference: str = "",
+    disk_format: str = "raw",
+    signed: Signed | None = None,
 ) -> Image:
     """Read an image's files, each once, and return the image. ImageError with everything that is wrong with them.
 
-    `paths` maps each part of `PARTS[form]` to its file.
+    `paths` maps each part of `PARTS[form]` to its file. Where the image must be `signed`, its signature is checked.
     """
     files: dict[str, ImageFile] = {}
     texts: dict[str, str] = {}
@@ -46,9 +53,24 @@ def read_image(
             complaints.append(Complaint((part,), str(exc)))
     if complaints:
         raise ImageError(name, complaints)
-    lines = "".join(f"{line}\n" for line in _identity_lines(form, files, reference, disk_format))
-    identity = hashlib.sha256(lines.encode()).hexdigest()
-    return Image(name, identity, form, files, disk_format, reference, texts.get("cmdline", ""))
+    image = Image(name, "", form, files, disk_format, reference, texts.get("cmdline", ""))
+    image = replace(image, identity=hashlib.sha256(manifest(image).encode()).hexdigest())
+    if signed is not None:
+        check_signature(image, signed)
+    return image
+
+
+def manifest(image: Image) -> str:
+    """Return the text whose sha256 is the image's identity: a line for each part, with its digest."""
+    return "".join(f"{line}\n" for line in _manifest_lines(image))
+
+
+def check_signature(image: Image, signed: Signed) -> None:
+    """Raise ImageError unless the key has signed the image's manifest."""
+    try:
+        verify(image.identity, signed)
+    except SignatureFault as fault:
+        raise ImageError(image.name, [Complaint((fault.about,), str(fault))]) from fault
 
 
 def resolved(image: Image, reference: str) -> Image:
@@ -61,17 +83,15 @@ class _Unusable(Exception):
     """Why one file is no part of an image."""
 
 
-def _identity_lines(
-    form: ImageForm, files: Mapping[str, ImageFile], reference: str, disk_format: str
-) -> Iterator[str]:
-    match form:
+def _manifest_lines(image: Image) -> Iterator[str]:
+    match image.form:
         case ImageForm.KERNEL:
-            for part, file in files.items():
-                yield f"{part} {file.sha256}"
+            for part in PARTS[ImageForm.KERNEL]:
+                yield f"{part} {image.files[part].sha256}"
         case ImageForm.DISK:
-            yield f"disk {disk_format} {files['disk'].sha256}"
+            yield f"disk {image.disk_format} {image.files['disk'].sha256}"
         case ImageForm.REFERENCE:
-            yield f"reference {reference}"
+            yield f"reference {image.reference}"
 
 
 def _read(part: str, path: Path) -> tuple[ImageFile, str]:

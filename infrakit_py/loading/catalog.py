@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from infrakit_py.model.spec import Image, ImageForm
+from infrakit_py.model.spec import Image, ImageForm, Signed
 from infrakit_py.spi.complaint import Complaint
 from infrakit_py.spi.flavor import FlavorPlugin
 from infrakit_py.spi.provider import ProviderPlugin
@@ -26,7 +26,14 @@ class ImageReader(Protocol):
     """Reads an image's files. An InfrakitError that is also `Complaining` says which of them are wrong."""
 
     def __call__(
-        self, name: str, form: ImageForm, paths: Mapping[str, Path], *, reference: str = "", disk_format: str = "raw"
+        self,
+        name: str,
+        form: ImageForm,
+        paths: Mapping[str, Path],
+        *,
+        reference: str = "",
+        disk_format: str = "raw",
+        signed: Signed | None = None,
     ) -> Image: ...
 
 

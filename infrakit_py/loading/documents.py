@@ -24,6 +24,7 @@ from infrakit_py.loading.fields import (
     TagValue,
 )
 from infrakit_py.loading.http_fields import HeaderName, HeaderValue, Host, RegularExpression, Statuses, UrlPath
+from infrakit_py.loading.image_fields import Architecture, BuildArgument, ByteSize, ImageFormat
 from infrakit_py.loading.window_fields import Days, OpenDuration, TimeOfDay, TimeZone
 from infrakit_py.model.quantities import Amount, format_duration
 from infrakit_py.model.spec import (
@@ -32,6 +33,7 @@ from infrakit_py.model.spec import (
     HealthCheck,
     HttpCheck,
     OnFailure,
+    Recipe,
     RolloutSpec,
     Strategy,
     VictimOrder,
@@ -41,6 +43,7 @@ _HTTP: Final = HttpCheck(port=80)
 _HEALTH: Final = HealthCheck()
 _ROLLOUT: Final = RolloutSpec()
 _HEALING: Final = HealingSpec()
+_BUILD_SECONDS: Final = Recipe("", "").time_limit_seconds
 
 
 class _Entry(BaseModel):
@@ -70,16 +73,33 @@ class ProviderEntry(_OpenEntry):
 
 
 class ImageEntry(_Entry):
-    """LinuxKit's kernel+initrd output, or one bootable disk, or something that the provider already has."""
+    """A LinuxKit YAML, or what was built of one, or one bootable disk, or something that the provider already has."""
 
+    linuxkit: Omittable[FileName] = Field(
+        default=None, description="LinuxKit YAML file to build the image from, relative to this YAML file"
+    )
     kernel: Omittable[FileName] = Field(default=None, description="file, relative to this YAML file")
     initrd: Omittable[FileName] = Field(default=None, description="file, relative to this YAML file")
     cmdline: Omittable[FileName] = Field(default=None, description="file that holds the kernel's command line")
     disk: Omittable[FileName] = Field(default=None, description="file, relative to this YAML file")
-    format: Omittable[Literal["raw", "qcow2"]] = Field(
-        default=None, description="of the disk; default: by its suffix"
+    format: Omittable[ImageFormat] = Field(
+        default=None,
+        description="of a disk (default: by its suffix); of a kernel: what machines boot from where both can be done",
     )
     reference: Omittable[FileName] = Field(default=None, description="the provider's own name for an image")
+    arch: OneOf[Architecture] = Field(
+        default=Architecture.AMD64, description="of the machines that boot it; amd64 and x86_64 are the same"
+    )
+    size: Omittable[ByteSize] = Field(default=None, description="of disks that are made of a kernel, at least")
+    build_args: list[BuildArgument] = Field(default=[], description="further arguments of `linuxkit build`")
+    build_timeout: PositiveDuration = _seconds(_BUILD_SECONDS, "for a build")
+    sbom: bool = Field(default=False, description="keep a list of what the image is made of beside it (SPDX)")
+    verify: Omittable[FileName] = Field(
+        default=None, description="public key (PEM) that must have signed the image's manifest"
+    )
+    signature: Omittable[FileName] = Field(
+        default=None, description="the detached signature; default: beside the image's first file, with suffix .sig"
+    )
 
 
 class HttpEntry(_Entry):

@@ -8,23 +8,19 @@ from typing import Any, Final, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from infrakit_py.errors import InfrakitError, PluginError
-from infrakit_py.loading.catalog import Complaining, ImageReader, PluginCatalog
+from infrakit_py.loading.catalog import ImageReader, PluginCatalog
 from infrakit_py.loading.documents import ClusterDocument, FlavorEntry, GroupEntry, ImageEntry, ProviderEntry
 from infrakit_py.loading.findings import Findings
 from infrakit_py.loading.group_rules import group_faults, waiting_in_circles
+from infrakit_py.loading.image_entries import ImageEntries
 from infrakit_py.loading.references import mapping, refer
 from infrakit_py.loading.rollout_rules import budget_faults
 from infrakit_py.loading.yaml_documents import Document, Place
-from infrakit_py.model.spec import Image, ImageForm, Json
+from infrakit_py.model.spec import Image, Json
 from infrakit_py.spi.flavor import MemberIdentity
 from infrakit_py.spi.provider import MachineReview, ProviderPlugin
 
 _REVIEWED_MEMBERS: Final = 3
-_FORMS: Final = {
-    ImageForm.KERNEL: ("kernel", "initrd", "cmdline"),
-    ImageForm.DISK: ("disk",),
-    ImageForm.REFERENCE: ("reference",),
-}
 _Model = TypeVar("_Model", bound=BaseModel)
 
 
@@ -53,9 +49,8 @@ class Reading:
         self.document: ClusterDocument | None = None
         self._data: Any = document.data
         self._context = {"directory": directory}
-        self._directory = directory
         self._catalog = catalog
-        self._read_image = read_image
+        self._entries = ImageEntries(self.findings, directory, read_image)
 
     def read(self) -> None:
         """Read everything. Image files are hashed; nothing else is touched."""
@@ -104,36 +99,12 @@ class Reading:
     def _image(self, name: str, data: Any) -> None:
         if not isinstance(data, dict):
             return
-        place = ("images", name)
-        forms = [form for form, keys in _FORMS.items() if any(key in data for key in keys)]
-        if len(forms) != 1:
-            message = "an image is either kernel + initrd + cmdline, or disk, or reference"
-            self.findings.at_key(place, message if forms else f"{message}; it is none of them")
-            return
-        form = forms[0]
-        missing = [key for key in _FORMS[form] if key not in data]
-        for key in missing:
-            self.findings.missing(place, key)
-        if "format" in data and form is not ImageForm.DISK:
-            self.findings.at_key((*place, "format"), "only a disk has a format")
+        kind = self._entries.faults(name, data)
         entry, wrong = _salvaged(ImageEntry, data, {})
-        if not wrong and not missing:
-            self._image_files(name, form, entry)
-
-    def _image_files(self, name: str, form: ImageForm, entry: ImageEntry) -> None:
-        files = {} if form is ImageForm.REFERENCE else {part: getattr(entry, part) for part in _FORMS[form]}
-        paths = {part: self._directory / file for part, file in files.items()}
-        disk_format = entry.format or ("qcow2" if (entry.disk or "").endswith(".qcow2") else "raw")
-        place = ("images", name)
-        try:
-            self.images[name] = self._read_image(
-                name, form, paths, reference=entry.reference or "", disk_format=disk_format
-            )
-        except InfrakitError as exc:
-            if isinstance(exc, Complaining):
-                self.findings.complain(place, exc.complaints)
-            else:
-                self.findings.at_key(place, _told(exc))
+        if kind is not None and not wrong:
+            image = self._entries.read(name, kind, entry)
+            if image is not None:
+                self.images[name] = image
 
     def _group(self, name: str, data: dict[str, Any]) -> None:
         place = ("groups", name)

@@ -95,8 +95,11 @@ def dotted(place: Place) -> str:
     return text.removeprefix(".")
 
 
-def documents(text: str, file: str, environment: Mapping[str, str]) -> Iterator[Document]:
-    """Yield a file's documents, each with its own problems. SpecError where the rest of the file cannot be read."""
+def documents(text: str, file: str, environment: Mapping[str, str] | None) -> Iterator[Document]:
+    """Yield a file's documents, each with its own problems. SpecError where the rest of the file cannot be read.
+
+    Without an `environment` what looks like a variable is text like any other.
+    """
     line_starts = [0, *(match.end() for match in re.finditer("\n", text))]
     for root in compose(text, file):
         document = Document(file, text, line_starts)
@@ -107,7 +110,7 @@ def documents(text: str, file: str, environment: Mapping[str, str]) -> Iterator[
 class _Builder:
     """Turns the nodes of one document into data."""
 
-    def __init__(self, document: Document, environment: Mapping[str, str]) -> None:
+    def __init__(self, document: Document, environment: Mapping[str, str] | None) -> None:
         self._document = document
         self._environment = environment
         self._seen = 0
@@ -146,7 +149,7 @@ class _Builder:
                 first = own[key.text][0].start.line
                 self._complain(key.start, place, f"duplicate key {key.text!r}, first on line {first}")
             else:
-                if MARKER in key.text:
+                if MARKER in key.text and self._environment is not None:
                     self._complain(
                         key.start, place, f"variables are filled in in values only, not in the key {key.text!r}"
                     )
@@ -162,7 +165,7 @@ class _Builder:
 
     def _scalar(self, node: ScalarNode, place: Place) -> Any:
         text = node.text
-        if MARKER in text:
+        if MARKER in text and self._environment is not None:
             self._document.written[place] = text
             filled = interpolate(text, self._environment)
             marks = self._markers(node) if filled.faults else []

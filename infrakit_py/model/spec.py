@@ -10,6 +10,7 @@ from infrakit_py.model.quantities import Amount
 Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
 
 API_VERSION: Final = "infrakit-py/v1alpha1"
+KNOWN_LATER: Final = "known after build"
 AMD64: Final = "amd64"
 ARM64: Final = "arm64"
 _FEW: Final = Amount(5, percent=True)
@@ -37,17 +38,32 @@ class ImageFile:
 
 
 @dataclass(frozen=True, slots=True)
+class Signed:
+    """Files that an image is checked with: a public key (PEM), and a detached signature of the image's manifest."""
+
+    key: str
+    signature: str
+
+
+@dataclass(frozen=True, slots=True)
 class Recipe:
     """How LinuxKit makes an image: its YAML file and the rest of what `linuxkit build` is told.
 
     `key` (a sha256 in hex) tells two recipes apart by all that goes into the build but the version of LinuxKit. It
-    says whether to build again, never what an image is.
+    says whether to build again, never what an image is. `content` is what the YAML holds, and may hold secrets;
+    `sources` are the digests of the files that it reads, by path; `unpinned` names its components that may be
+    something else tomorrow.
     """
 
     file: str
     key: str
+    content: Mapping[str, Json] = field(default_factory=dict, repr=False)
+    sources: Mapping[str, str] = field(default_factory=dict)
+    unpinned: tuple[str, ...] = ()
     build_args: tuple[str, ...] = ()
     sbom: bool = False
+    time_limit_seconds: float = 1800.0
+    signed: Signed | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +103,8 @@ class Image:
 
     @property
     def short(self) -> str:
-        return self.identity[:12]
+        """The beginning of the identity, for people; KNOWN_LATER as long as there is none."""
+        return self.identity[:12] if self.is_built else KNOWN_LATER
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,12 @@ from infrakit_py.model.plan import GroupPlan, RolloutPhase, Wait
 from infrakit_py.model.spec import ClusterSpec, Json, Strategy
 from infrakit_py.render.actions import action_json, action_line
 from infrakit_py.render.costs import Cost, cost_lines, costs_json
+from infrakit_py.render.image_changes import ImageChange, change_lines, changes_json
 from infrakit_py.render.pointers import pointed, pointed_json, pointed_lines
 from infrakit_py.render.standing import LEFT_HINT, STOPPED_HINT, progress_json, waits_json
 from infrakit_py.render.words import NO_NAMES, ImageNames, counted, moment, roughly
+
+NO_REMARKS: Final[Mapping[str, Sequence[str]]] = {}
 
 _LINES_A_WAVE: Final = 12
 _WAVES: Final = 8
@@ -51,6 +54,8 @@ def plan_text(
     *,
     names: ImageNames = NO_NAMES,
     costs: Sequence[Cost] = (),
+    images: Sequence[ImageChange] = (),
+    remarks: Mapping[str, Sequence[str]] = NO_REMARKS,
     explain: bool = False,
 ) -> str:
     """Write a cluster's plan: for each group its resolved integers, then its waves, then the sums.
@@ -59,6 +64,7 @@ def plan_text(
     """
     lines = [click.style(f"Cluster {spec.name}", bold=True) + f" ({spec.source})"]
     lines += [f"  {line}" for line in pointed_lines(pointed(spec, {forecast.group for forecast in forecasts}))]
+    lines += [f"  {line}" for line in change_lines(images)]
     for forecast in in_order(spec, forecasts):
         lines += ["", _group_line(spec, forecast), *_rules(spec, forecast)]
         lines += [f"  {line}" for line in _state(forecast, names)]
@@ -67,7 +73,8 @@ def plan_text(
             lines.append("  no changes")
         lines += [f"  {line}" for line in _sum(forecast)]
         lines += [f"  waiting: {names.in_text(wait.reason)}" for wait in forecast.first.waits if not _is_told(wait)]
-        lines += [f"  note: {names.in_text(note)}" for note in forecast.first.notes]
+        notes = (*forecast.first.notes, *remarks.get(forecast.group, ()))
+        lines += [f"  note: {names.in_text(note)}" for note in notes]
         if forecast.block is not None:
             lines.append(click.style(f"  blocked: {names.in_text(forecast.block.reason)}", fg="red"))
             lines += [f"  hint: {forecast.block.hint}"] if forecast.block.hint else []
@@ -84,6 +91,8 @@ def plan_json(
     *,
     names: ImageNames = NO_NAMES,
     costs: Sequence[Cost] = (),
+    images: Sequence[ImageChange] = (),
+    remarks: Mapping[str, Sequence[str]] = NO_REMARKS,
 ) -> dict[str, Json]:
     """Return a cluster's plan for programs."""
     return {
@@ -94,7 +103,11 @@ def plan_json(
         "seconds": seconds_in_all(spec, forecasts),
         "cost": costs_json(costs),
         "images": pointed_json(pointed(spec, {forecast.group for forecast in forecasts})),
-        "groups": [_forecast_json(spec, forecast, names) for forecast in in_order(spec, forecasts)],
+        "image_changes": changes_json(images),
+        "groups": [
+            {**_forecast_json(spec, forecast, names), "remarks": list(remarks.get(forecast.group, ()))}
+            for forecast in in_order(spec, forecasts)
+        ],
     }
 
 

@@ -7,7 +7,7 @@ from math import ceil
 from typing import Final
 
 from infrakit_py.model.quantities import format_duration
-from infrakit_py.model.spec import Image, ImageForm
+from infrakit_py.model.spec import KNOWN_LATER, Image, ImageForm
 
 SHORT: Final = 12
 """Digits of an identity that people are shown."""
@@ -46,6 +46,8 @@ class ImageNames:
         references = Counter(image.reference for image in known.values())
 
         def called(image: Image) -> str:
+            if not image.is_built:
+                return f"{image.name} ({KNOWN_LATER})"
             if often[image.name] == 1:
                 return image.name
             alone = references[image.reference] == 1 and often[image.reference] != 1

@@ -23,6 +23,18 @@ def read_only(directory: Path, cluster: str, clock: Clock | None = None) -> Memo
         raise StoreError(f"cannot read {file}: {exc}", hint=files.HINT) from exc
 
 
+def remembered_images(directory: Path) -> frozenset[str]:
+    """Return the identities of all images that any version of any cluster's groups names. Write nothing."""
+    file = directory / files.STATE
+    try:
+        if not file.exists():
+            return frozenset()
+        with closing(files.open_read_only(file)) as db:
+            return tables.read_image_identities(db) if "version" in tables.names(db) else frozenset()
+    except (OSError, sqlite3.Error) as exc:
+        raise StoreError(f"cannot read {file}: {exc}", hint=files.HINT) from exc
+
+
 def _remembered(file: Path, cluster: str) -> Remembered:
     if not file.exists():
         return Remembered()

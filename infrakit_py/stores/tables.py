@@ -124,6 +124,11 @@ def write_version(
     write_history(db, cluster, past.version_entry(version, state.value, at, reason))
 
 
+def read_image_identities(db: sqlite3.Connection) -> frozenset[str]:
+    """Return the identities of the images of all versions, of all clusters."""
+    return frozenset(identity for (identity,) in db.execute("SELECT DISTINCT image_identity FROM version"))
+
+
 def read_versions(db: sqlite3.Connection, cluster: str, group: str | None = None) -> Sequence[VersionRecord]:
     """Return the versions of a group, or of all, that can be read; that of the latest change last."""
     rows = db.execute(
