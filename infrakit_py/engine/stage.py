@@ -14,7 +14,7 @@ from infrakit_py.model.instance import Instance, InstanceId
 from infrakit_py.model.plan import Condition, GroupPlan
 from infrakit_py.model.quantities import format_duration
 from infrakit_py.model.revision import VersionRecord
-from infrakit_py.model.spec import ClusterSpec, GroupSpec, HealthCheck, Image, Json
+from infrakit_py.model.spec import ClusterSpec, GroupSpec, HealthCheck, Image, ImageFile, Json
 from infrakit_py.spi.flavor import Flavor, MemberIdentity
 from infrakit_py.spi.provider import (
     CallLimits,
@@ -177,8 +177,19 @@ class StillFlavor:
 
 
 def rehearsable(spec: ClusterSpec) -> ClusterSpec:
-    """Return a spec whose health checks ask nobody but the provider that stands in."""
-    return replace(spec, groups={name: rehearsable_group(group) for name, group in spec.groups.items()})
+    """Return a spec whose checks ask nobody but the provider that stands in, and whose images are all there."""
+    return replace(
+        spec,
+        images={name: _rehearsable_image(image) for name, image in spec.images.items()},
+        groups={name: rehearsable_group(group) for name, group in spec.groups.items()},
+    )
+
+
+def _rehearsable_image(image: Image) -> Image:
+    """Let an image that is not built be taken for one: on a stand-in nothing boots from its files."""
+    if image.is_built or image.recipe is None:
+        return image
+    return replace(image, files={"kernel": ImageFile(image.recipe.file, image.recipe.key, 0)})
 
 
 def rehearsable_group(group: GroupSpec) -> GroupSpec:

@@ -108,7 +108,7 @@ def checked_copy(file: ImageFile, out: Path) -> Path:
 
 
 def _from_kernel(image: Image, out: Path, scratch: Path) -> None:
-    if not image.is_built:
+    if not image.files:
         raise ProviderError(f"image {image.name} is not built yet", hint=f"infra image build --image {image.name}")
     if image.architecture != AMD64:
         raise ProviderError(

@@ -1,30 +1,36 @@
-"""Reads a LinuxKit YAML: mistakes at their places, components and how firmly they are named, files that it reads."""
+"""Reads a LinuxKit YAML: mistakes at their places, components and how firmly they are named, files that it reads.
+
+Nothing is filled in: what looks like a variable of a cluster file is LinuxKit's own text.
+"""
 
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from hashlib import file_digest, sha256
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from pydantic import ValidationError
 
 from infrakit_py.errors import Problem, SpecError
-from infrakit_py.loading import sources
 from infrakit_py.loading.findings import Findings
+from infrakit_py.loading.linuxkit_fields import PACKAGE
 from infrakit_py.loading.linuxkit_models import LinuxKitFile
+from infrakit_py.loading.linuxkit_rules import CONTAINERS, items, note_broken_rules
+from infrakit_py.loading.linuxkit_scalars import resolve_as_linuxkit
+from infrakit_py.loading.linuxkit_sources import SourceError, SourceFile, file_source, package_source
 from infrakit_py.loading.references import mapping
+from infrakit_py.loading.sources import read_file
 from infrakit_py.loading.yaml_documents import Document, Place, documents
 from infrakit_py.loading.yaml_nodes import decode
 from infrakit_py.model.spec import Json
 
 _DIGEST: Final = re.compile(r"@sha256:[0-9a-f]{64}\Z")
-_TREE_HASH: Final = re.compile(r":(?:[\w.]+-)?[0-9a-f]{40}(?:-(?:amd64|arm64|riscv64|s390x))?\Z")
+_TREE_HASH: Final = re.compile(r":(?:[\w.-]+-)?[0-9a-f]{40}(?:-(?:amd64|arm64|riscv64|s390x))?\Z")
 """LinuxKit's own packages are tagged with the git tree hash of what they are built from; `-dirty` is not."""
-_LOCAL: Final = "@pkg:"
-_CONTAINERS: Final = ("onboot", "onshutdown", "services")
+_WANTED: Final = "a LinuxKit file is a mapping with kernel, init, onboot, services and files"
 
 
 class Pin(StrEnum):
@@ -33,7 +39,9 @@ class Pin(StrEnum):
     DIGEST = "digest"
     TREE_HASH = "tree-hash"
     TAG = "tag"
+    """Or no tag at all."""
     LOCAL = "local"
+    """A package of this machine, whose files are sources of the build."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,27 +58,23 @@ class Reference:
 
 
 @dataclass(frozen=True, slots=True)
-class SourceFile:
-    """A file, or a directory of a local package, that goes into the build. `name` as the YAML has it."""
-
-    name: str
-    path: str
-    sha256: str
-
-
-@dataclass(frozen=True, slots=True)
 class LinuxKitDocument:
-    """A LinuxKit YAML that holds no mistake. `data` may hold secrets."""
+    """A LinuxKit YAML that holds no mistake. `file` is absolute; `text` and `data` may hold secrets.
+
+    With `uses_metadata` the YAML itself, as LinuxKit writes it, is a file of the image.
+    """
 
     file: str
+    text: str = field(repr=False)
     data: Mapping[str, Json] = field(repr=False)
-    references: tuple[Reference, ...] = ()
-    sources: tuple[SourceFile, ...] = ()
+    references: tuple[Reference, ...]
+    sources: tuple[SourceFile, ...]
+    uses_metadata: bool
 
     @property
     def unpinned(self) -> tuple[str, ...]:
         """The components that may be something else tomorrow, each once."""
-        return tuple(dict.fromkeys(r.text for r in self.references if not r.is_pinned and r.pin is not Pin.LOCAL))
+        return tuple(dict.fromkeys(r.text for r in self.references if r.pin is Pin.TAG))
 
 
 def read_linuxkit(path: Path) -> LinuxKitDocument:
@@ -78,10 +82,13 @@ def read_linuxkit(path: Path) -> LinuxKitDocument:
 
     Relative names start at the file's directory: LinuxKit is run there.
     """
-    source = sources.read(path)
-    found = list(documents(decode(source.content, source.name), source.name, None))
-    if len(found) != 1:
-        raise SpecError([Problem(source.name, 0, 0, f"holds {len(found)} YAML documents; LinuxKit reads one")])
+    source = read_file(path)
+    found = list(documents(decode(source.content, source.name), source.name, None, resolve_as_linuxkit))
+    if not found:
+        raise SpecError([Problem(source.name, 0, 0, f"is empty; {_WANTED}")])
+    if len(found) > 1:
+        mark = found[1].values[()].start
+        raise SpecError([Problem(source.name, mark.line, mark.column, "another YAML document; LinuxKit reads one")])
     return _Reading(found[0], path).read()
 
 
@@ -89,104 +96,78 @@ class _Reading:
     """One document, checked part by part."""
 
     def __init__(self, document: Document, path: Path) -> None:
+        self._document = document
         self._findings = Findings(document)
         self._data = document.data
         self._path = path
 
     def read(self) -> LinuxKitDocument:
         if not isinstance(self._data, dict):
-            self._findings.at_value((), "a LinuxKit file is a mapping with kernel, init, onboot, services and files")
+            self._findings.at_value((), _WANTED)
             raise SpecError(self._findings.problems)
         try:
             LinuxKitFile.model_validate(self._data)
         except ValidationError as exc:
             self._findings.invalid((), exc, LinuxKitFile)
-        self._unique("services", "service")
-        self._unique("volumes", "volume")
-        references = tuple(self._references())
-        files = tuple(self._sources(references))
+        note_broken_rules(self._findings, self._data)
+        sources = tuple(self._sources())
         if self._findings.problems:
             raise SpecError(self._findings.problems)
-        return LinuxKitDocument(os.path.abspath(self._path), self._data, references, files)
+        return LinuxKitDocument(
+            file=os.path.abspath(self._path),
+            data=self._data,
+            text=self._document.text,
+            references=tuple(Reference(shown, text, _pin(text)) for shown, _, text in self._components()),
+            sources=sources,
+            uses_metadata=any(mapping(item).get("metadata") for _, item in items(self._data, "files")),
+        )
 
-    def _unique(self, part: str, word: str) -> None:
-        """Note names that are taken already: LinuxKit refuses them."""
-        first: dict[str, int] = {}
-        for index, item in self._items(part):
-            name = mapping(item).get("name")
-            if not isinstance(name, str):
-                continue
-            if first.setdefault(name, index) != index:
-                self._findings.at_value((part, index, "name"), f"another {word} is called {name!r}, too")
+    def _components(self) -> Iterator[tuple[str, Place, str]]:
+        """Yield each reference with its place, for people and in the data."""
+        written: list[tuple[str, Place, Any]] = [
+            ("kernel.image", ("kernel", "image"), mapping(self._data, "kernel").get("image")),
+            *((f"init[{place[-1]}]", place, item) for place, item in items(self._data, "init")),
+        ]
+        for part in (*CONTAINERS, "volumes"):
+            for place, item in items(self._data, part):
+                component = mapping(item)
+                written.append((f"{part}[{component.get('name')}]", (*place, "image"), component.get("image")))
+        yield from ((shown, place, text) for shown, place, text in written if isinstance(text, str))
 
-    def _references(self) -> Iterator[Reference]:
-        kernel = mapping(self._data, "kernel").get("image")
-        written: list[tuple[str, Any]] = [("kernel.image", kernel)]
-        written += [(f"init[{index}]", item) for index, item in self._items("init")]
-        for part in (*_CONTAINERS, "volumes"):
-            for _, item in self._items(part):
-                written.append((f"{part}[{mapping(item).get('name')}].image", mapping(item).get("image")))
-        for place, text in written:
-            if isinstance(text, str):
-                yield Reference(place, text, _pin(text))
+    def _sources(self) -> Iterator[SourceFile]:
+        """Yield what goes into the build from this machine; note what is missing."""
+        for place, item in items(self._data, "files"):
+            written = mapping(item)
+            if isinstance(name := written.get("source"), str) and name:
+                optional = written.get("optional") is True
+                reading = partial(file_source, name, path := self._located(name), optional=optional)
+                yield from self._read((*place, "source"), path, reading)
+        packages: dict[str, Place] = {}
+        for _, place, text in self._components():
+            if _pin(text) is Pin.LOCAL:
+                packages.setdefault(text, place)
+        for name, place in packages.items():
+            path = self._path.parent / name.removeprefix(PACKAGE).strip()
+            yield from self._read(place, path, partial(package_source, name, path))
 
-    def _sources(self, references: Sequence[Reference]) -> Iterator[SourceFile]:
-        for index, item in self._items("files"):
-            name = mapping(item).get("source")
-            if isinstance(name, str) and name:
-                optional = mapping(item).get("optional") is True
-                yield from self._source(("files", index, "source"), name, self._located(name), optional=optional)
-        for name in dict.fromkeys(r.text for r in references if r.pin is Pin.LOCAL):
-            path = self._located(name.removeprefix(_LOCAL))
-            place = next(p for p, text in self._written() if text == name)
-            yield from self._source(place, name, path, optional=False)
-
-    def _source(self, place: Place, name: str, path: Path, *, optional: bool) -> Iterator[SourceFile]:
+    def _read(self, place: Place, path: Path, reading: Callable[[], SourceFile | None]) -> Iterator[SourceFile]:
         try:
-            digest = _tree_digest(path) if path.is_dir() else _digest(path)
-            yield SourceFile(name, os.path.abspath(path), digest)
-        except (OSError, ValueError) as exc:  # ValueError: the name holds a NUL
-            if not (optional and isinstance(exc, FileNotFoundError)):
-                self._findings.at_value(place, f"{path} cannot be read: {getattr(exc, 'strerror', None) or exc}")
-
-    def _written(self) -> Iterator[tuple[Place, Any]]:
-        yield ("kernel", "image"), mapping(self._data, "kernel").get("image")
-        yield from ((("init", index), item) for index, item in self._items("init"))
-        for part in (*_CONTAINERS, "volumes"):
-            yield from (((part, index, "image"), mapping(item).get("image")) for index, item in self._items(part))
+            found = reading()
+        except SourceError as exc:
+            self._findings.at_value(place, f"{path} {exc}")
+            return
+        if found is not None:
+            yield found
 
     def _located(self, name: str) -> Path:
-        if name.startswith("~/"):
-            return Path.home() / name[2:]
+        if name.startswith("~/") and name != "~/":
+            return Path.home() / name.removeprefix("~/")
         return self._path.parent / name
-
-    def _items(self, part: str) -> Sequence[tuple[int, Any]]:
-        items = self._data.get(part)
-        return list(enumerate(items)) if isinstance(items, list) else []
 
 
 def _pin(text: str) -> Pin:
-    if text.startswith(_LOCAL):
+    if text.startswith(PACKAGE):
         return Pin.LOCAL
     if _DIGEST.search(text):
         return Pin.DIGEST
     return Pin.TREE_HASH if _TREE_HASH.search(text) else Pin.TAG
-
-
-def _digest(path: Path) -> str:
-    if path.exists() and not path.is_file():
-        raise ValueError("it is no file")
-    with path.open("rb") as file:
-        return file_digest(file, "sha256").hexdigest()
-
-
-def _tree_digest(directory: Path) -> str:
-    """Return the sha256 over all files below a directory, their names and whether they may be run."""
-    total = sha256()
-    for path in sorted(directory.rglob("*")):
-        name = path.relative_to(directory)
-        if path.is_symlink():
-            total.update(f"link {name} {os.readlink(path)}\n".encode())
-        elif path.is_file():
-            total.update(f"file {name} {path.stat().st_mode & 0o111:o} {_digest(path)}\n".encode())
-    return total.hexdigest()

@@ -45,14 +45,22 @@ def find(paths: Sequence[Path]) -> tuple[list[Path], list[Problem]]:
 
 
 def read(path: Path) -> Source:
-    """Read one file. SpecError if that is not possible."""
+    """Read one file, or standard input for `-`. SpecError if that is not possible."""
+    if str(path) != "-":
+        return read_file(path)
     try:
-        if str(path) == "-":
-            return Source(STANDARD_INPUT, Path(), sys.stdin.buffer.read(MAX_BYTES + 1))
+        return Source(STANDARD_INPUT, Path(), sys.stdin.buffer.read(MAX_BYTES + 1))
+    except OSError as exc:
+        raise _unreadable(path, exc) from exc
+
+
+def read_file(path: Path) -> Source:
+    """Read one file, whatever it is called. SpecError if that is not possible."""
+    try:
         with path.open("rb") as file:
             return Source(str(path), path.parent, file.read(MAX_BYTES + 1))
-    except OSError as exc:
-        raise SpecError([Problem(str(path), 0, 0, f"cannot be read: {exc.strerror or exc}")]) from exc
+    except (OSError, ValueError) as exc:  # ValueError: the name holds a NUL
+        raise _unreadable(path, exc) from exc
 
 
 def _files(path: Path) -> Iterator[Path]:
@@ -66,3 +74,7 @@ def _visible(paths: Iterable[Path]) -> Iterator[Path]:
     for path in paths:
         if path.suffix in _SUFFIXES and not path.name.startswith(".") and not path.is_dir():
             yield path
+
+
+def _unreadable(path: Path, exc: OSError | ValueError) -> SpecError:
+    return SpecError([Problem(str(path), 0, 0, f"cannot be read: {getattr(exc, 'strerror', None) or exc}")])

@@ -5,14 +5,14 @@ Here merge keys and aliases are expanded, duplicate keys found and variables fil
 
 import re
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
 from infrakit_py.errors import Problem, SpecError
 from infrakit_py.loading.interpolation import MARKER, interpolate
 from infrakit_py.loading.yaml_nodes import MAX_DEPTH, MappingNode, Mark, Node, ScalarNode, SequenceNode, compose
-from infrakit_py.loading.yaml_scalars import resolve
+from infrakit_py.loading.yaml_scalars import Scalar, resolve
 
 MAX_VALUES: Final = 100_000
 
@@ -95,24 +95,29 @@ def dotted(place: Place) -> str:
     return text.removeprefix(".")
 
 
-def documents(text: str, file: str, environment: Mapping[str, str] | None) -> Iterator[Document]:
+def documents(
+    text: str, file: str, environment: Mapping[str, str] | None, plain: Callable[[str], Scalar] = resolve
+) -> Iterator[Document]:
     """Yield a file's documents, each with its own problems. SpecError where the rest of the file cannot be read.
 
-    Without an `environment` what looks like a variable is text like any other.
+    Without an `environment` what looks like a variable is text like any other. `plain` tells what a plain scalar is.
     """
     line_starts = [0, *(match.end() for match in re.finditer("\n", text))]
     for root in compose(text, file):
         document = Document(file, text, line_starts)
-        document.data = _Builder(document, environment).value(root, (), depth=1)
+        document.data = _Builder(document, environment, plain).value(root, (), depth=1)
         yield document
 
 
 class _Builder:
     """Turns the nodes of one document into data."""
 
-    def __init__(self, document: Document, environment: Mapping[str, str] | None) -> None:
+    def __init__(
+        self, document: Document, environment: Mapping[str, str] | None, plain: Callable[[str], Scalar]
+    ) -> None:
         self._document = document
         self._environment = environment
+        self._plain = plain
         self._seen = 0
 
     def value(self, node: Node, place: Place, depth: int) -> Any:
@@ -142,7 +147,7 @@ class _Builder:
             if isinstance(key, ScalarNode) and key.plain and key.text == "<<":
                 for source in value.items if isinstance(value, SequenceNode) else [value]:
                     merged = {**self._merged(source, key, place, depth + 1), **merged}
-            elif not isinstance(key, ScalarNode) or (key.plain and not isinstance(resolve(key.text), str)):
+            elif not isinstance(key, ScalarNode) or (key.plain and not isinstance(self._plain(key.text), str)):
                 written = f" {key.text or 'null'}" if isinstance(key, ScalarNode) else ""
                 self._complain(key.start, place, f"the key{written} is no text; quote it")
             elif key.text in own:
@@ -173,7 +178,7 @@ class _Builder:
                 self._complain(marks[number] if number < len(marks) else node.start, place, fault)
                 self._document.unfilled.add(place)
             text = filled.text
-        return resolve(text) if node.plain else text
+        return self._plain(text) if node.plain else text
 
     def _markers(self, node: ScalarNode) -> list[Mark]:
         """Return where each `${env:` of a scalar is written. Fewer than there are if some are written as escapes."""

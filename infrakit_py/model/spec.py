@@ -94,7 +94,7 @@ class Image:
 
     @property
     def is_built(self) -> bool:
-        return self.form is ImageForm.REFERENCE or bool(self.files)
+        return self.recipe is None or bool(self.files)
 
     @property
     def size(self) -> int:
