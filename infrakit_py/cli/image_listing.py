@@ -8,7 +8,7 @@ from infrakit_py.cli.asking import asked
 from infrakit_py.model.quantities import format_size
 from infrakit_py.model.spec import ClusterSpec, Image, ImageForm, Json
 from infrakit_py.render.words import SHORT
-from infrakit_py.spi.images import Publication
+from infrakit_py.spi.images import IDENTITY_DIGITS, Publication
 
 if TYPE_CHECKING:
     from infrakit_py.app import App
@@ -63,7 +63,7 @@ def cached_rows(app: "App") -> Listing:
 def published_rows(app: "App", specs: Sequence[ClusterSpec]) -> Listing:
     """List what providers have that was published by infra, by whichever cluster."""
     rows = []
-    names = {image.identity[:24]: image.name for spec in specs for image in spec.images.values()}
+    names = {image.identity[:IDENTITY_DIGITS]: image.name for spec in specs for image in spec.images.values()}
     for spec in specs:
         for provider in spec.providers:
             for found in asked(app, spec, provider, lambda opened: opened.publications()):
@@ -113,7 +113,7 @@ def _published(provider: str, found: Publication, names: Mapping[str, str]) -> R
         state = "incomplete"
     cells = (
         provider,
-        names.get(found.identity[:24], found.name),
+        names.get(found.identity[:IDENTITY_DIGITS], found.name),
         found.identity[:SHORT],
         format_size(found.size) if found.size else "-",
         _when(found.created_at) if found.created_at else "-",

@@ -11,6 +11,7 @@ import click
 from infrakit_py.cli import options
 from infrakit_py.cli.asking import asked
 from infrakit_py.errors import InfrakitError, UsageError
+from infrakit_py.spi.images import IDENTITY_DIGITS
 
 if TYPE_CHECKING:
     from infrakit_py.app import App
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
 
 _PROGRESS_SECONDS: Final = 1.0
 _DEFAULT_FILE: Final = Path("cluster.yml")
-_PREFIX: Final = 24
-"""Digits of an identity that every provider remembers at least."""
 
 
 @click.command()
@@ -129,14 +128,14 @@ class _Goes:
         kept = prunable(app.cache, app.builds, wanted, now) if cache else ()
         if not providers:
             return cls(kept, ())
-        known = {identity[:_PREFIX] for identity in wanted}
+        known = {identity[:IDENTITY_DIGITS] for identity in wanted}
         found = {
             (provider, publication.id): (spec, provider, publication)
             for spec in specs
             for provider in spec.providers
             for publication in asked(app, spec, provider, lambda opened: opened.publications())
             if not publication.in_use
-            and publication.identity[:_PREFIX] not in known
+            and publication.identity[:IDENTITY_DIGITS] not in known
             and (not publication.created_at or now - publication.created_at >= older_than)
         }
         return cls(kept, list(found.values()))

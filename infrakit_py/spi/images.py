@@ -2,10 +2,13 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import Final, Protocol
 
 from infrakit_py.errors import ProviderError
 from infrakit_py.model.spec import Image, ImageFile
+
+IDENTITY_DIGITS: Final = 24
+"""Digits of an image's identity that every provider remembers at least."""
 
 
 class DiskFormat(StrEnum):

@@ -6,6 +6,7 @@ from functools import partial
 from infrakit_py.errors import NotOurs
 from infrakit_py.model.instance import InstanceId, InstanceState
 from infrakit_py.model.spec import Image
+from infrakit_py.spi.images import IDENTITY_DIGITS, Publication
 from infrakit_py.spi.provider import DestroyRequest, Leftover
 from infrakit_py.testing.target import THREADS, ConformanceTarget, together, unobserved
 
@@ -163,8 +164,43 @@ class Keeping:
             assert outcome.error is None, f"sweep must be idempotent: {outcome.error!r}"
         assert not (unused and target.provider.published([image])), "sweep did not delete the image"
 
+    def test_a_publication_is_listed_as_long_as_it_is_there(self, target: ConformanceTarget) -> None:
+        image = _new_image(target)
+        assert not _publications(target, image), "an image that is not published yet is listed"
+        target.provider.publish(image, unobserved)
+        (found,) = _publications(target, image)
+        assert found.complete and not found.in_use, f"published, and nobody's yet: {found}"
+        for outcome in target.provider.unpublish([found, found]):
+            assert outcome.error is None, f"unpublish must be idempotent: {outcome.error!r}"
+        assert not _publications(target, image), "unpublish did not delete the image"
+        assert not target.provider.published([image]), "published tells of an image that was deleted"
+        target.provider.publish(image, unobserved)
+        assert target.provider.published([image]), "an image that was deleted cannot be published again"
+
+    def test_a_publication_in_use_is_not_deleted(self, target: ConformanceTarget) -> None:
+        image, cluster = _new_image(target), target.new_cluster()
+        target.provider.publish(image, unobserved)
+        (id_,) = target.boot(replace(target.request(cluster), image=image))
+        (found,) = _publications(target, image)
+        assert found.in_use, f"a machine was made from it: {found}"
+        (outcome,) = target.provider.unpublish([replace(found, in_use=False)])
+        assert outcome.error, "unpublish must refuse to delete an image that a machine was made from"
+        assert target.provider.published([image]), "an image that a machine was made from was deleted"
+        target.destroy_each([DestroyRequest(id_, cluster, "web")])
+        assert _go(target, id_), "the destroyed machine never goes"
+        target.eventually(lambda: not any(one.in_use for one in _publications(target, image)))
+        (outcome,) = target.provider.unpublish(_publications(target, image))
+        assert outcome.error is None, f"nobody uses it any more: {outcome.error!r}"
+        assert list(target.provider.unpublish([])) == [], "a batch of none must have no outcomes"
+
     def test_sweep_of_nothing_does_nothing(self, target: ConformanceTarget) -> None:
         assert list(target.provider.sweep(target.new_cluster(), [])) == [], "a batch of none must have no outcomes"
+
+
+def _publications(target: ConformanceTarget, image: Image) -> list[Publication]:
+    """Return what is there of an image. A provider may remember but the beginning of its identity."""
+    found = target.provider.publications()
+    return [one for one in found if len(one.identity) >= IDENTITY_DIGITS and image.identity.startswith(one.identity)]
 
 
 def _new_image(target: ConformanceTarget) -> Image:

@@ -10,6 +10,7 @@ from infrakit_py.errors import NotOurs, ProviderError, TokenMismatch, TokenSpent
 from infrakit_py.model.instance import Instance, InstanceId, InstanceState
 from infrakit_py.model.spec import Image, Json
 from infrakit_py.model.tags import CLUSTER, GROUP, TOKEN
+from infrakit_py.spi.images import Publication
 from infrakit_py.spi.provider import DestroyRequest, Leftover, Outcome, Provider, ProvisionRequest, TagRequest
 
 
@@ -40,6 +41,12 @@ class Honest(Provider):
 
     def publish(self, image: Image, progress: Callable[[int, int], None]) -> None:
         self.inner.publish(image, progress)
+
+    def publications(self) -> Sequence[Publication]:
+        return self.inner.publications()
+
+    def unpublish(self, publications: Sequence[Publication]) -> Sequence[Outcome]:
+        return self.inner.unpublish(publications)
 
     def zones(self, machine: Mapping[str, Json]) -> tuple[str, ...]:
         return self.inner.zones(machine)
@@ -270,6 +277,16 @@ class SweepsWhatIsUsed(Honest):
     def sweep(self, cluster: str, leftovers: Sequence[Leftover]) -> Sequence[Outcome]:
         self.inner.sweep(cluster, leftovers)
         return [Outcome() for _ in leftovers]
+
+
+class OnlyClaimsToUnpublish(Honest):
+    def unpublish(self, publications: Sequence[Publication]) -> Sequence[Outcome]:
+        return [Outcome() for _ in publications]
+
+
+class TakesAllForUnused(Honest):
+    def publications(self) -> Sequence[Publication]:
+        return [replace(one, in_use=False) for one in self.inner.publications()]
 
 
 def _raise_first(outcomes: Iterable[Outcome]) -> Sequence[Outcome]:

@@ -32,6 +32,7 @@ from infrakit_py.errors import NotOurs, ProviderError
 from infrakit_py.model.instance import Instance, InstanceId
 from infrakit_py.model.spec import Image, ImageForm
 from infrakit_py.model.tags import CLUSTER, GROUP
+from infrakit_py.spi.images import Publication
 from infrakit_py.spi.provider import Now
 
 PUBLISH_STEPS: Final = 8
@@ -159,8 +160,23 @@ class SimCloud:
         with self._call(Call.LEFTOVERS), self._database.read() as rows:
             with self._registry.look() as (fleet, _):
                 used = fleet.images_used(but_by=cluster)
-            unused = [(identity, name) for identity, name in images.published(rows) if identity not in used]
+            unused = [(identity, name) for identity, name, _ in images.published(rows) if identity not in used]
             return disks.of_cluster(rows, cluster), unused
+
+    def publications(self) -> Sequence[Publication]:
+        """Return all images that were uploaded."""
+        with self._call(Call.LEFTOVERS), self._database.read() as rows:
+            with self._registry.look() as (fleet, _):
+                used = fleet.images_used()
+            return [
+                Publication(identity, identity, name, created_at=at, in_use=identity in used)
+                for identity, name, at in images.published(rows)
+            ]
+
+    def unpublish(self, identities: Sequence[str]) -> Sequence[str | ProviderError]:
+        """Delete images that nobody uses."""
+        with self._call(Call.SWEEP), self._registry.change() as changes:
+            return _each(lambda identity: _sweep(changes, "", "image", identity), identities)
 
     def sweep(self, cluster: str, things: Sequence[tuple[str, str]]) -> Sequence[str | ProviderError]:
         """Delete disks of a cluster and images, given by kind and id, that nobody uses."""

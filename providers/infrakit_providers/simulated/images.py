@@ -30,9 +30,9 @@ def store(rows: Connection, image: Image, now: float) -> None:
     rows.execute("INSERT OR IGNORE INTO images VALUES (?, ?, ?)", (image.identity, image.name, now))
 
 
-def published(rows: Connection) -> list[tuple[str, str]]:
-    """Return identity and name of each published image."""
-    return [(identity, name) for identity, name in rows.execute("SELECT identity, name FROM images ORDER BY 2, 1")]
+def published(rows: Connection) -> list[tuple[str, str, float]]:
+    """Return identity and name of each published image, and when it was published, in Unix time."""
+    return list(rows.execute("SELECT identity, name, published_at FROM images ORDER BY 2, 1"))
 
 
 def delete(rows: Connection, identity: str, used: Container[str]) -> None:

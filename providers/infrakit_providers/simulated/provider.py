@@ -16,6 +16,7 @@ from infrakit_py.errors import ProviderError
 from infrakit_py.model.instance import Instance, InstanceId
 from infrakit_py.model.spec import HealthCheck, Image, Json
 from infrakit_py.model.tags import CLUSTER, GROUP, owned_by
+from infrakit_py.spi.images import Publication
 from infrakit_py.spi.provider import (
     CallLimits,
     DestroyRequest,
@@ -77,6 +78,13 @@ class SimulatedProvider(Provider):
 
     def publish(self, image: Image, progress: Callable[[int, int], None]) -> None:
         self._cloud.publish(image, progress)
+
+    def publications(self) -> Sequence[Publication]:
+        return self._cloud.publications()
+
+    def unpublish(self, publications: Sequence[Publication]) -> Sequence[Outcome]:
+        answered = self._cloud.unpublish([publication.id for publication in publications])
+        return [Outcome(error=answer if isinstance(answer, ProviderError) else None) for answer in answered]
 
     def leftovers(self, cluster: str) -> Sequence[Leftover]:
         disks, images = self._cloud.leftovers(cluster)
