@@ -39,7 +39,7 @@ def destroy(
 
     app = App()
     worst = 0
-    specs = app.load(options.chosen(positional, named))
+    specs = app.load(options.chosen(positional, named), unsigned=True)
     for spec in specs:
         kept = [g.name for g in spec.groups.values() if g.prevent_destroy and (not only or g.name in only)]
         if kept:

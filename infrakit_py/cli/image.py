@@ -85,7 +85,7 @@ def build(
 
 
 @image.command()
-@click.argument("name", metavar="IMAGE")
+@options.one_image
 @options.files
 @options.debug
 def manifest(name: str, positional: tuple[Path, ...], named: tuple[Path, ...]) -> None:
@@ -101,7 +101,7 @@ def manifest(name: str, positional: tuple[Path, ...], named: tuple[Path, ...]) -
 
 
 @image.command()
-@click.argument("name", metavar="IMAGE")
+@options.one_image
 @options.files
 @click.option("--format", "form", type=click.Choice(FORMATS), required=True, help="What to make.")
 @click.option(
@@ -125,7 +125,7 @@ def export(name: str, positional: tuple[Path, ...], named: tuple[Path, ...], for
 
 
 @image.command()
-@click.argument("name", metavar="IMAGE")
+@options.one_image
 @options.files
 @click.option("--from", "old", metavar="IDENTITY", help="Beginning of an identity; default: the build before.")
 @click.option("--to", "new", metavar="IDENTITY", help="Beginning of an identity; default: what the file declares.")

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
 from infrakit_py.cli.asking import asked
+from infrakit_py.errors import ProviderError
 from infrakit_py.model.quantities import format_size
 from infrakit_py.model.spec import ClusterSpec, Image, ImageForm, Json
 from infrakit_py.render.words import SHORT
@@ -73,15 +74,11 @@ def published_rows(app: "App", specs: Sequence[ClusterSpec]) -> Listing:
 
 def _declared(app: "App", spec: ClusterSpec, image: Image) -> Row:
     users = {group.provider for group in spec.groups.values() if group.image == image.name}
-    places: dict[str, Json] = {}
-    for provider in sorted(users):
-        there = image.is_built and image.identity in asked(
-            app, spec, provider, lambda opened: opened.published([image])
-        )
-        places[provider] = there
+    places = {provider: _is_published(app, spec, provider, image) for provider in sorted(users)}
     built = image.is_built
     source = image.recipe.file if image.recipe is not None else image.reference or _first(image)
-    where = ", ".join(f"{provider}" if there else f"{provider}: no" for provider, there in places.items())
+    words = {True: "", False: ": no", None: ": cannot be asked"}
+    where = ", ".join(f"{provider}{words[there]}" for provider, there in places.items())
     size = image.size if built and image.form is not ImageForm.REFERENCE else None
     cells = (
         spec.name,
@@ -100,11 +97,21 @@ def _declared(app: "App", spec: ClusterSpec, image: Image) -> Row:
         "built": built,
         "size": size,
         "architecture": image.architecture,
-        "published": places,
+        "published": dict(places),
         "from": source,
         "unpinned": list(image.recipe.unpinned) if image.recipe is not None else [],
     }
     return Row(cells, fields)
+
+
+def _is_published(app: "App", spec: ClusterSpec, provider: str, image: Image) -> bool | None:
+    """Tell whether a provider has an image; None where it cannot be asked."""
+    try:
+        return image.is_built and image.identity in asked(
+            app, spec, provider, lambda opened: opened.published([image])
+        )
+    except ProviderError:
+        return None
 
 
 def _published(provider: str, found: Publication, names: Mapping[str, str]) -> Row:

@@ -91,7 +91,7 @@ def _mark(
 
     paths, machines = _sorted_out(words, named)
     app = App()
-    specs = app.load(options.chosen(paths, named))
+    specs = app.load(options.chosen(paths, named), unsigned=True)
     if len(specs) != 1:
         raise UsageError(f"{len(specs)} clusters are declared there: machines are named in one at a time")
     with app.workbench(specs[0], only=only) as bench:

@@ -89,6 +89,7 @@ images = click.option(
     help="Only this image; may be repeated.",
     shell_complete=_known_images,
 )
+one_image = click.argument("name", metavar="IMAGE", shell_complete=_known_images)
 as_json = click.option("--json", "as_json", is_flag=True, help="Write JSON for programs.")
 
 

@@ -21,7 +21,7 @@ def status(positional: tuple[Path, ...], named: tuple[Path, ...], only: tuple[st
 
     app = App()
     documents = []
-    for number, spec in enumerate(app.load(options.chosen(positional, named))):
+    for number, spec in enumerate(app.load(options.chosen(positional, named), unsigned=True)):
         with app.workbench(spec, only=only) as bench:
             plans = bench.look()
             found = tuple(standings(bench, plans).values())

@@ -16,7 +16,7 @@ from typing import Any, Final, Protocol
 
 from infrakit_py.clock import Clock
 from infrakit_py.images.cache import BUILDS, IMAGES, LOGS, Cache
-from infrakit_py.images.identity import PARTS, check_signature, read_image
+from infrakit_py.images.identity import PARTS, ImageError, check_signature, read_image
 from infrakit_py.images.linuxkit import BuildError, LinuxKit, Told, find_linuxkit, require_linuxkit
 from infrakit_py.model.spec import Image, ImageFile, ImageForm, Json, Recipe
 
@@ -202,10 +202,14 @@ class Builds:
             ) from exc
 
     def _keep(self, complete: Path, built: Image) -> None:
-        """Move an image to its place; what is there already stays, unless something of it is missing."""
+        """Move an image to its place; what is there already stays, unless it is damaged."""
         place = self._cache.path(IMAGES, built.identity)
-        parts = {part: replace(file, path=str(place / part)) for part, file in built.files.items()}
-        if place.exists() and not all(_is_there(file) for file in parts.values()):
+        try:
+            kept = read_image(built.name, ImageForm.KERNEL, {part: place / part for part in built.files})
+            is_whole = kept.identity == built.identity
+        except ImageError:
+            is_whole = False
+        if place.exists() and not is_whole:
             shutil.rmtree(place)
         self._cache.keep(complete, IMAGES, built.identity)
 

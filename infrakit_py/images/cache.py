@@ -53,8 +53,8 @@ class Cache:
     def held(self, name: str) -> Iterator[None]:
         """Hold what is called `name` against whoever else would make it. The hold ends with the process."""
         with _explained(self.directory):
-            locks = self.directory / "locks"
-            locks.mkdir(parents=True, exist_ok=True)
+            locks = self._made() / "locks"
+            locks.mkdir(exist_ok=True)
             lock = FileLock(locks / f"{name}.lock", thread_local=False)
             lock.acquire()
         try:
@@ -66,12 +66,16 @@ class Cache:
     def scratch(self) -> Iterator[Path]:
         """Make a fresh directory on the file system of the cache; it is gone afterwards."""
         with _explained(self.directory):
-            self.directory.mkdir(parents=True, exist_ok=True)
-            scratch = Path(tempfile.mkdtemp(dir=self.directory, prefix=SCRATCH))
+            scratch = Path(tempfile.mkdtemp(dir=self._made(), prefix=SCRATCH))
         try:
             yield scratch
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
+
+    def _made(self) -> Path:
+        """Make the directory where there is none, its owner's alone: images may hold secrets."""
+        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return self.directory
 
     def keep(self, made: Path, *parts: str) -> Path:
         """Move a file or directory that is complete to its place, unless that is taken. Return the place.

@@ -195,6 +195,8 @@ def test_an_image_is_signed_by_what_is_shown_and_an_unsigned_one_stops_everythin
     refused = bench.infra("apply", "--auto-approve")
     assert refused.code == 1 and "is no signature of this image" in refused.err
     assert bench.shell.machines() == machines
+    assert bench.infra("status").code == 0  # who boots nothing is not hindered
+    assert bench.infra("destroy", "--auto-approve").code == 0 and bench.shell.machines() == []
 
 
 def test_an_export_is_a_disk_that_holds_the_image(bench: Bench) -> None:

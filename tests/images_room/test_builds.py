@@ -147,6 +147,15 @@ def test_it_is_built_again_on_request_and_when_its_files_are_gone(bench: Bench) 
     assert len(bench.program.builds) == 3 and Path(built.files["kernel"].path).exists()
 
 
+def test_building_again_repairs_an_image_that_was_damaged_in_the_cache(bench: Bench) -> None:
+    built = bench.build()
+    kernel = Path(built.files["kernel"].path)
+    content = kernel.read_bytes()
+    kernel.write_bytes(content[::-1])
+    assert bench.builds().build(bench.image(), bench.tell, again=True) == built
+    assert kernel.read_bytes() == content
+
+
 def test_without_linuxkit_what_any_version_built_counts(bench: Bench) -> None:
     built = bench.build()
     bench.program.path.unlink()
