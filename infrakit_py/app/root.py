@@ -37,6 +37,7 @@ from infrakit_py.model.quantities import format_duration
 from infrakit_py.model.revision import GroupVersion, HistoryEntry
 from infrakit_py.model.spec import ClusterSpec, GroupSpec, Image, ImageForm, ProviderSpec
 from infrakit_py.plugins import InstalledPlugins
+from infrakit_py.sources.mirror import Mirror, Remote
 from infrakit_py.spi.flavor import Flavor
 from infrakit_py.spi.provider import CallLimits, Pace, Pointing, Provider, ProviderContext
 from infrakit_py.spi.store import Store
@@ -175,6 +176,10 @@ class App:
     def remembered_images(self) -> frozenset[str]:
         """Return the identities of the images that kept versions of any cluster name. Write nothing."""
         return remembered_images(state_directory(self.environment))
+
+    def mirror(self, remote: Remote) -> Mirror:
+        """Return the mirror of a branch, beside the state: what was in force survives a restart."""
+        return Mirror(state_directory(self.environment) / "git", remote, self.environment)
 
     def history(self, cluster: str) -> Sequence[HistoryEntry]:
         """Return what happened to the versions of a cluster's groups, the oldest first. Write nothing."""

@@ -9,16 +9,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 from threading import Event as Flag
 from threading import Thread
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 import click
 
 from infrakit_py.cli import options
+from infrakit_py.cli.background_builds import Declaration
 from infrakit_py.cli.failure import show
-from infrakit_py.cli.following import Declaration, DeclaredFiles
+from infrakit_py.cli.following import DeclaredFiles
+from infrakit_py.cli.following_git import DeclaredCommits
 from infrakit_py.cli.stopping import stopped_by_signals
 from infrakit_py.errors import InfrakitError, SpecError, UsageError
 from infrakit_py.model.spec import ClusterSpec
+from infrakit_py.sources.mirror import Remote
 
 if TYPE_CHECKING:
     from infrakit_py.app import App
@@ -34,6 +37,21 @@ _LOOK_SECONDS: Final = 1.0
 
 @click.command()
 @options.files
+@click.option("--git", "url", metavar="URL", help="Follow a branch of this repository; FILEs lie in it.")
+@click.option("--branch", default="main", show_default=True, help="With --git: which branch.")
+@click.option(
+    "--poll",
+    type=options.Duration(),
+    default="30s",
+    show_default=True,
+    help="With --git: how often the repository is asked.",
+)
+@click.option(
+    "--allowed-signers",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="With --git: who must have signed its newest commit (by ssh keys; see ssh-keygen(1), ALLOWED SIGNERS).",
+)
 @options.as_json
 @options.allow_mass_destroy
 @click.option(
@@ -47,6 +65,10 @@ _LOOK_SECONDS: Final = 1.0
 def controller(
     positional: tuple[Path, ...],
     named: tuple[Path, ...],
+    url: str | None,
+    branch: str,
+    poll: float,
+    allowed_signers: Path | None,
     as_json: bool,
     allow_mass_destroy: bool,
     parallelism: int,
@@ -62,15 +84,26 @@ def controller(
     from infrakit_py.cli.changing import progress
 
     app = App()
-    paths = options.chosen(positional, named)
+    if url is None and allowed_signers is not None:
+        raise click.UsageError("--allowed-signers is about the commits of --git")
+    paths = (*positional, *named) if url is not None else options.chosen(positional, named)
     if Path("-") in paths:
         raise UsageError("a controller reads its files again and again, standard input but once", hint="use files")
-    declaration = with_images(app, app.load(paths), as_events=as_json)
     stop = Flag()
     with ExitStack() as stack:
         store = stack.enter_context(app.store())
         shown = stack.enter_context(progress(as_json=as_json))
         teller = _Teller(app, shown, as_json=as_json)
+        source: _Source
+        if url is not None:
+            mirror = app.mirror(Remote(url, branch, allowed_signers))
+            source = commits = DeclaredCommits(mirror, paths, app, teller.building, teller.commit, poll)
+            declaration = with_images(app, commits.first(), as_events=as_json)
+            commits.now_in_force()
+        else:
+            declaration = with_images(app, app.load(paths), as_events=as_json)
+            source = DeclaredFiles(paths, app, declaration, teller.building)
+        stack.callback(source.close)
 
         def keeper(spec: ClusterSpec) -> "Keeper":
             listener = teller.listener(spec.name)
@@ -81,15 +114,21 @@ def controller(
         stack.enter_context(stopped_by_signals(stop, shown))
         stack.callback(clusters.stop)
         clusters.begin(declaration)
-        files = DeclaredFiles(paths, app, declaration, teller.building)
-        stack.callback(files.close)
-        _follow(app, files, clusters, teller, stop)
+        _follow(app, source, clusters, teller, stop)
         teller.say("-", "stopping", "at the next safe point; a second signal stops at once")
     teller.say("-", "stopped", "run the controller again to go on from here")
     return 0
 
 
-def _follow(app: "App", files: DeclaredFiles, clusters: "_Clusters", teller: "_Teller", stop: Flag) -> None:
+class _Source(Protocol):
+    """Where what is declared comes from."""
+
+    def news(self) -> Declaration | InfrakitError | None: ...
+
+    def close(self) -> None: ...
+
+
+def _follow(app: "App", files: _Source, clusters: "_Clusters", teller: "_Teller", stop: Flag) -> None:
     """Take up what the files declare, until the stop."""
     look_at = app.clock.now() + _LOOK_SECONDS
     is_good = True
@@ -234,6 +273,10 @@ class _Teller:
         """Say that an image is built, and that it was. What LinuxKit writes meanwhile is in its log."""
         if milestone:
             self.say("-", "building", f"image {image}: {text}")
+
+    def commit(self, event: str, text: str) -> None:
+        """Say what becomes of a commit."""
+        self.say("-", event, text)
 
     def complain(self, error: InfrakitError) -> None:
         """Say what is wrong with the files, or with the images that they declare."""

@@ -3,12 +3,11 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from threading import Event as Flag
-from threading import Thread
 from typing import TYPE_CHECKING, Final, TypeAlias
 
+from infrakit_py.cli.background_builds import BackgroundBuilds, Declaration
 from infrakit_py.errors import InfrakitError
-from infrakit_py.model.spec import ClusterSpec, Image, ImageForm, Signed
+from infrakit_py.model.spec import Image, ImageForm, Signed
 
 if TYPE_CHECKING:
     from infrakit_py.app import App
@@ -17,10 +16,6 @@ if TYPE_CHECKING:
 _REREAD_SECONDS: Final = 10.0
 """How often files are read that did not change, for the sake of those that nobody here knows of: user data."""
 
-_REBUILD_SECONDS: Final = 300.0
-"""How soon a build that failed is tried again, if nothing that it is made of has changed."""
-
-Declaration: TypeAlias = tuple[ClusterSpec, ...]
 _Mark: TypeAlias = tuple[int, ...]
 """What tells cheaply whether a file is still what it was; empty where there is none."""
 
@@ -41,7 +36,7 @@ class DeclaredFiles:
         self._seen: Declaration | InfrakitError = declaration
         self._marks: Mapping[str, _Mark] = {}
         self._reread_at = 0.0
-        self._building = _Building(app, progress)
+        self._building = BackgroundBuilds(app, progress)
 
     def news(self) -> Declaration | InfrakitError | None:
         """Return what the files declare, or what is wrong with them, if that has changed."""
@@ -83,60 +78,6 @@ class DeclaredFiles:
         images = [image for spec in self._declaration for image in spec.images.values()]
         files = [*find(self._paths)[0], *(file for image in images for file in _files_of(image))]
         return {str(file): _mark(file) for file in files}
-
-
-class _Building:
-    """Builds images in a thread of its own, one declaration at a time, so that clusters are kept meanwhile."""
-
-    def __init__(self, app: "App", progress: "Progress") -> None:
-        self._app = app
-        self._progress = progress
-        self._wanted: Declaration = ()
-        self._failed_at = 0.0
-        self._stop = Flag()
-        self._thread: Thread | None = None
-        self._result: Declaration | InfrakitError | None = None
-
-    def begin(self, declaration: Declaration) -> bool:
-        """Build what is not built of a declaration. Return whether there is anything to wait for.
-
-        What failed is tried again after a while, or when something has changed.
-        """
-        from infrakit_py.app.images import unbuilt_images
-
-        if self._thread is not None:
-            return True
-        if not unbuilt_images(declaration):
-            return False
-        now = self._app.clock.now()
-        if declaration == self._wanted and now < self._failed_at + _REBUILD_SECONDS:
-            return True
-        self._wanted = declaration
-        self._thread = Thread(target=self._run, name="build-images")
-        self._thread.start()
-        return True
-
-    def stop(self) -> None:
-        """End what is being built: half built it is of no use, and in nobody's way."""
-        self._stop.set()
-        if self._thread is not None:
-            self._thread.join()
-
-    def ended(self) -> Declaration | InfrakitError | None:
-        """Return what came of a build that has ended, once."""
-        if self._thread is None or self._thread.is_alive():
-            return None
-        self._thread = None
-        result, self._result = self._result, None
-        if isinstance(result, InfrakitError):
-            self._failed_at = self._app.clock.now()
-        return result
-
-    def _run(self) -> None:
-        try:
-            self._result = self._app.build(self._wanted, self._progress, stop=self._stop)
-        except InfrakitError as exc:
-            self._result = exc
 
 
 class _Images:

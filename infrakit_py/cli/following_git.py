@@ -1,0 +1,144 @@
+"""A branch that is followed: each of its commits is read when it is there, and counts if all of it is good."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from threading import Thread
+from typing import TYPE_CHECKING
+
+from infrakit_py.cli.background_builds import BackgroundBuilds, Declaration
+from infrakit_py.errors import InfrakitError, Problem, SpecError, UsageError
+from infrakit_py.sources.mirror import Mirror
+
+if TYPE_CHECKING:
+    from infrakit_py.app import App
+    from infrakit_py.images.builds import Progress
+
+_SHOWN: int = 12
+
+Say = Callable[[str, str], None]
+"""Hears what becomes of a commit: a word for it, and a text."""
+
+
+class DeclaredCommits:
+    """What a branch declares. Nobody waits for the network: it is asked in a thread of its own."""
+
+    def __init__(
+        self, mirror: Mirror, paths: Sequence[Path], app: "App", progress: "Progress", say: Say, poll_seconds: float
+    ) -> None:
+        self._mirror = mirror
+        self._paths = paths or (Path(),)
+        self._app = app
+        self._say = say
+        self._poll_seconds = poll_seconds
+        self._building = BackgroundBuilds(app, progress)
+        self._fetching: Thread | None = None
+        self._fetched: str | InfrakitError | None = None
+        self._fetch_at = 0.0
+        self._seen = ""
+        self._in_force = ""
+        self._complaint = ""
+        self._pending: Declaration | None = None
+
+    def first(self) -> Declaration:
+        """Return what counts to begin with: what the branch declares now, else what was in force before a restart.
+
+        InfrakitError where there is neither.
+        """
+        self._in_force = self._mirror.in_force
+        try:
+            self._seen = self._mirror.fetch()
+            declared = self._read(self._seen)
+        except InfrakitError as exc:
+            if not self._in_force:
+                raise
+            self._say("refused", f"{exc}; {self._kept()}")
+            return self._app.load([self._mirror.current / path for path in self._paths])
+        return declared
+
+    def now_in_force(self) -> None:
+        """Say that what was read last is what counts from now on."""
+        self._pending = None
+        if self._in_force != self._seen:
+            self._in_force = self._seen
+            self._say("in force", self._called(self._seen))
+
+    def news(self) -> Declaration | InfrakitError | None:
+        """Return what the branch declares, or why its newest commit does not count, if that has changed."""
+        if (built := self._building.ended()) is not None:
+            return self._counts(built)
+        if self._fetching is None and self._app.clock.now() >= self._fetch_at:
+            self._fetching = Thread(target=self._fetch, name="git-fetch", daemon=True)
+            self._fetching.start()
+        if self._fetching is None or self._fetching.is_alive():
+            return None
+        self._fetching = None
+        self._fetch_at = self._app.clock.now() + self._poll_seconds
+        return self._heard(self._fetched)
+
+    def close(self) -> None:
+        """End a build that is under way."""
+        self._building.stop()
+
+    def _fetch(self) -> None:
+        try:
+            self._fetched = self._mirror.fetch()
+        except InfrakitError as exc:
+            self._fetched = exc
+
+    def _heard(self, fetched: str | InfrakitError | None) -> Declaration | InfrakitError | None:
+        """Take up what the remote said. That it cannot be reached is said once; what is in force stays."""
+        if not isinstance(fetched, str):
+            if fetched is not None and str(fetched) != self._complaint:
+                self._complaint = str(fetched)
+                self._say("unreachable", f"{fetched}; what is in force stays")
+            return None
+        if self._complaint:
+            self._complaint = ""
+            self._say("reachable", "the repository answers again")
+        if fetched == self._seen:
+            if self._pending is not None:
+                self._building.begin(self._pending)  # what could not be built is tried again after a while
+            return None
+        self._seen = fetched
+        self._say("new", self._called(fetched))
+        try:
+            declared = self._read(fetched)
+        except InfrakitError as exc:
+            return self._counts(exc)
+        self._pending = declared
+        return None if self._building.begin(declared) else self._counts(declared)
+
+    def _read(self, commit: str) -> Declaration:
+        self._mirror.verify(commit)
+        tree = self._mirror.tree(commit)
+        for path in self._paths:
+            if path.is_absolute() or ".." in path.parts:
+                raise UsageError(f"{path} lies in no commit", hint="name files by where they lie in the repository")
+        # Read where it lies first: what holds mistakes never takes the place of what is in force.
+        try:
+            self._app.load([tree / path for path in self._paths])
+        except SpecError as exc:
+            raise SpecError([_as_in_the_tree(problem, tree) for problem in exc.problems]) from exc
+        self._mirror.put_in_force(commit)
+        return self._app.load([self._mirror.current / path for path in self._paths])
+
+    def _counts(self, found: Declaration | InfrakitError) -> Declaration | InfrakitError:
+        if isinstance(found, InfrakitError):
+            self._say("refused", f"{self._called(self._seen)}; {self._kept()}")
+        else:
+            self.now_in_force()
+        return found
+
+    def _kept(self) -> str:
+        return f"{self._in_force[:_SHOWN]} stays in force" if self._in_force else "nothing is in force"
+
+    def _called(self, commit: str) -> str:
+        return f"commit {commit[:_SHOWN]} ({self._mirror.subject(commit)})"
+
+
+def _as_in_the_tree(problem: Problem, tree: Path) -> Problem:
+    """Name a file as its repository does."""
+    return replace(
+        problem, file=problem.file.replace(f"{tree}/", ""), message=problem.message.replace(f"{tree}/", "")
+    )

@@ -1,0 +1,137 @@
+"""A branch of a remote repository, mirrored here by `git fetch`, and its commits as directories of files.
+
+Tokens reach git by its environment, never by its arguments or by a URL that a message could show.
+"""
+
+import base64
+import hashlib
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from infrakit_py.sources.git import GitError, Repository, run_git
+
+TOKEN: Final = "INFRAKIT_GIT_TOKEN"
+_FETCH_SECONDS: Final = 300.0
+_MIRROR, _TREES, _CURRENT = "mirror.git", "trees", "current"
+_PASSWORD: Final = re.compile(r"(?<=://)[^/@\s]+@")
+
+
+@dataclass(frozen=True, slots=True)
+class Remote:
+    """Which branch of which repository. `allowed_signers`: who must have signed the commits; see ssh-keygen(1)."""
+
+    url: str
+    branch: str = "main"
+    allowed_signers: Path | None = None
+
+    @property
+    def shown(self) -> str:
+        """The URL without what may be a password."""
+        return _PASSWORD.sub("", self.url)
+
+
+class Mirror:
+    """The mirror of one remote in a directory of its own. One process at a time uses it."""
+
+    def __init__(self, directory: Path, remote: Remote, environment: Mapping[str, str]) -> None:
+        name = hashlib.sha256(f"{remote.url}\n{remote.branch}".encode()).hexdigest()[:16]
+        self._directory = directory / name
+        self._remote = remote
+        self._environment = _with_token(environment)
+        self._repository = Repository(self._directory / _MIRROR)
+
+    def fetch(self) -> str:
+        """Ask the remote, and return the commit that the branch is at. GitError where that fails; nothing is lost."""
+        self._make()
+        branch = self._remote.branch
+        try:
+            run_git(
+                self._repository.directory,
+                *("fetch", "--quiet", "--no-tags", "--no-recurse-submodules", "--end-of-options"),
+                *(self._remote.url, f"+refs/heads/{branch}:refs/heads/{branch}"),
+                environment=self._environment,
+                seconds=_FETCH_SECONDS,
+            )
+        except GitError as exc:
+            said = str(exc).replace(self._remote.url, self._remote.shown)
+            raise GitError(f"cannot fetch {branch} of {self._remote.shown}: {said}", hint=exc.hint) from exc
+        return self._repository.commit(f"refs/heads/{branch}")
+
+    def verify(self, commit: str) -> None:
+        """Raise GitError unless one of the allowed signers has signed the commit, if there are any."""
+        signers = self._remote.allowed_signers
+        if signers is None:
+            return
+        if not signers.is_file():
+            raise GitError(f"{signers} does not exist: no commit can be trusted")
+        options = ("-c", "gpg.format=ssh", "-c", f"gpg.ssh.allowedSignersFile={signers.absolute()}")
+        try:
+            run_git(self._repository.directory, *options, "verify-commit", commit, environment=self._environment)
+        except GitError as exc:
+            raise GitError(f"commit {commit[:12]} is not signed by any of {signers}") from exc
+
+    def tree(self, commit: str) -> Path:
+        """Return a directory with a commit's files, whole. It stays until another one is put in force."""
+        place = self._directory / _TREES / commit
+        if not place.is_dir():
+            place.parent.mkdir(parents=True, exist_ok=True)
+            scratch = Path(tempfile.mkdtemp(dir=place.parent, prefix=".new-"))
+            try:
+                self._repository.export(commit, scratch)
+                scratch.rename(place)
+            finally:
+                shutil.rmtree(scratch, ignore_errors=True)
+        return place
+
+    @property
+    def current(self) -> Path:
+        """The path of the commit in force, the same for all commits: what does not change is called the same."""
+        return self._directory / _CURRENT
+
+    @property
+    def in_force(self) -> str:
+        """The commit that was put in force last, also by another process before; empty where none was."""
+        try:
+            return Path(os.readlink(self.current)).name if self.current.is_dir() else ""
+        except OSError:
+            return ""
+
+    def put_in_force(self, commit: str) -> None:
+        """Let `current` be a commit's files, and delete those of all others."""
+        scratch = self._directory / f".{_CURRENT}-{os.getpid()}"
+        scratch.unlink(missing_ok=True)
+        scratch.symlink_to(self.tree(commit), target_is_directory=True)
+        scratch.replace(self.current)
+        for tree in (self._directory / _TREES).glob("*"):
+            if tree.name != commit:
+                shutil.rmtree(tree, ignore_errors=True)
+
+    def subject(self, commit: str) -> str:
+        """Return the first line of a commit's message."""
+        return self._repository.subject(commit)
+
+    def _make(self) -> None:
+        directory = self._repository.directory
+        if (directory / "HEAD").exists():
+            return
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        run_git(directory, "init", "--quiet", "--bare", "--initial-branch=main", environment=self._environment)
+
+
+def _with_token(environment: Mapping[str, str]) -> Mapping[str, str]:
+    """Let git send the token of $INFRAKIT_GIT_TOKEN to https servers, as the password of whatever user."""
+    own = {**os.environ, **environment}
+    if token := own.pop(TOKEN, ""):
+        header = base64.b64encode(f"x-access-token:{token}".encode()).decode()
+        own |= {
+            "GIT_CONFIG_COUNT": "1",
+            "GIT_CONFIG_KEY_0": "http.extraHeader",
+            "GIT_CONFIG_VALUE_0": f"Authorization: Basic {header}",
+        }
+    return own

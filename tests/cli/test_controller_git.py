@@ -1,0 +1,157 @@
+"""`infra controller --git`: a branch is followed; what is good is taken up, what is not is refused with its place."""
+
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.cli.shell import Shell, cluster, eventually, web
+from tests.cli.test_controller import Start, start
+
+__all__ = ["start"]  # a fixture
+
+WHO = ("-c", "user.name=A", "-c", "user.email=a@example.com", "-c", "commit.gpgsign=false")
+
+
+@dataclass(frozen=True)
+class Team:
+    """A terminal for the controller, a bare repository that it follows, and a clone in which somebody works."""
+
+    shell: Shell
+
+    @property
+    def bare(self) -> Path:
+        return self.shell.root / "origin.git"
+
+    @property
+    def clone(self) -> Path:
+        return self.shell.root / "clone"
+
+    def git(self, *arguments: str) -> str:
+        done = subprocess.run(["git", *WHO, *arguments], cwd=self.clone, check=True, capture_output=True, text=True)
+        return done.stdout.strip()
+
+    def push(self, document: dict[str, Any] | str, *options: str) -> str:
+        """Push a change of clusters/shop.yml, and return its commit."""
+        file = self.clone / "clusters" / "shop.yml"
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(document if isinstance(document, str) else yaml.safe_dump(document))
+        self.git("add", "-A")
+        self.git("commit", "-q", "-m", "a change", *options)
+        self.git("push", "-q", "origin", "HEAD:main")
+        return self.git("rev-parse", "HEAD")[:12]
+
+    def follow(self, start: Start, *options: str) -> Any:
+        return start(self.shell, "--git", str(self.bare), "--poll", "200ms", *options, "clusters")
+
+    def sizes(self) -> int:
+        return len(self.shell.machines())
+
+
+@pytest.fixture
+def team(shell: Shell) -> Team:
+    made = Team(shell)
+    subprocess.run(["git", "init", "-q", "--bare", "-b", "main", str(made.bare)], check=True)
+    subprocess.run(["git", "clone", "-q", str(made.bare), str(made.clone)], check=True, capture_output=True)
+    return made
+
+
+def declared(size: int) -> dict[str, Any]:
+    """Return a cluster whose machines are where the shell's are, whatever directory its file lies in."""
+    return cluster(provider={"database": "${env:HOME}/../work/.infrakit/simulated.db"}, web=web(size))
+
+
+def test_what_is_pushed_is_taken_up_and_a_broken_commit_is_refused_until_it_is_reverted(
+    team: Team, start: Start
+) -> None:
+    first = team.push(declared(1))
+    controller = team.follow(start)
+    controller.says(f"commit {first} (a change)")
+    controller.says("converged")
+    second = team.push(declared(2))
+    controller.says(f"in force   commit {second}")
+    eventually(lambda: team.sizes() == 2, "two machines")
+    broken = team.push(yaml.safe_dump(declared(5)).replace("groups:", "gruops:"))
+    controller.says(f"refused    commit {broken} (a change); {second} stays in force")
+    controller.says("clusters/shop.yml:1:1: missing key 'groups'")
+    assert team.sizes() == 2
+    team.git("revert", "--no-edit", "HEAD")
+    team.git("push", "-q", "origin", "HEAD:main")
+    controller.says(f"in force   commit {team.git('rev-parse', 'HEAD')[:12]}")
+    team.push(declared(3))
+    eventually(lambda: team.sizes() == 3, "three machines")
+
+
+def test_a_restart_while_the_newest_commit_is_broken_goes_on_with_the_last_good_one(team: Team, start: Start) -> None:
+    good = team.push(declared(1))
+    controller = team.follow(start)
+    controller.says("converged")
+    controller.kill()
+    team.push("kind: Cluster\n")
+    again = team.follow(start)
+    again.says(f"{good} stays in force")
+    again.says("converged")
+    team.push(declared(2))
+    eventually(lambda: team.sizes() == 2, "two machines")
+
+
+def test_a_repository_that_cannot_be_reached_changes_nothing_and_is_told_of_once(team: Team, start: Start) -> None:
+    team.push(declared(1))
+    controller = team.follow(start)
+    controller.says("converged")
+    away = team.bare.rename(team.shell.root / "away.git")
+    controller.says("what is in force stays")
+    away.rename(team.bare)
+    controller.says("the repository answers again")
+    assert controller.out.count("unreachable") == 1 and team.sizes() == 1
+    team.push(declared(2))
+    eventually(lambda: team.sizes() == 2, "two machines")
+
+
+def test_a_cluster_that_leaves_the_repository_loses_no_machine(team: Team, start: Start) -> None:
+    team.push(declared(2))
+    controller = team.follow(start)
+    controller.says("converged")
+    document = declared(1)
+    document["metadata"]["name"] = "other"
+    team.push(document)
+    controller.says("no file declares it any more: its machines stay as they are")
+    eventually(lambda: team.sizes() == 3, "the new cluster's machine, and the old one's")
+
+
+def test_with_allowed_signers_a_commit_counts_only_if_one_of_them_signed_it(team: Team, start: Start) -> None:
+    keys = team.shell.root / "keys"
+    keys.mkdir()
+    for name in ("alice", "mallory"):
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(keys / name)], check=True)
+    signers = keys / "allowed"
+    signers.write_text(f"a@example.com {(keys / 'alice.pub').read_text()}")
+    team.git("config", "gpg.format", "ssh")
+    team.git("config", "user.signingkey", str(keys / "alice.pub"))
+    good = team.push(declared(1), "-S")
+    controller = team.follow(start, "--allowed-signers", str(signers))
+    controller.says(f"in force   commit {good}")
+    controller.says("converged")
+    unsigned = team.push(declared(2))
+    controller.says(f"commit {unsigned} is not signed by any of")
+    team.git("config", "user.signingkey", str(keys / "mallory.pub"))
+    foreign = team.push(declared(3), "-S")
+    controller.says(f"commit {foreign} is not signed by any of")
+    assert team.sizes() == 1
+    team.git("config", "user.signingkey", str(keys / "alice.pub"))
+    team.push(declared(4), "-S")
+    eventually(lambda: team.sizes() == 4, "four machines")
+
+
+def test_a_branch_or_repository_that_is_not_there_is_an_error_without_its_password(team: Team) -> None:
+    team.push(declared(1))
+    nowhere = team.shell.infra("controller", "--git", str(team.bare), "--branch", "nope", "clusters")
+    assert nowhere.code == 1 and "cannot fetch nope of" in nowhere.err
+    secret = team.shell.infra("controller", "--git", "https://me:hunter2@127.0.0.1:1/x.git")
+    assert secret.code == 1 and "cannot fetch main of https://127.0.0.1:1/x.git" in secret.err
+    assert "hunter2" not in secret.err + secret.out
+    outside = team.shell.infra("controller", "--git", str(team.bare), "/etc")
+    assert outside.code == 64 and "lies in no commit" in outside.err
