@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, Final
 
 from pydantic import BaseModel, ValidationError
@@ -20,10 +20,11 @@ _ABSENT: Final = object()
 
 
 class Findings:
-    """The problems of one document so far."""
+    """The problems of one document so far. What is written at or below `secret_keys` is never shown."""
 
-    def __init__(self, document: Document) -> None:
+    def __init__(self, document: Document, secret_keys: Collection[str] = ()) -> None:
         self._document = document
+        self._secret_keys = frozenset(secret_keys)
         self.problems: list[Problem] = list(document.problems)
 
     def at_value(self, place: Place, message: str, line_offset: int = 0, *, show: bool = False) -> None:
@@ -99,6 +100,8 @@ class Findings:
         return message.replace(repr(filled), repr(written)) if written and isinstance(filled, str) else message
 
     def _got(self, place: Place) -> str:
+        if not self._secret_keys.isdisjoint(place):
+            return ""
         value = self._value(place)
         if place in self._document.written:
             return repr(self._document.written[place])

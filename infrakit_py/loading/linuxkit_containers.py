@@ -2,16 +2,16 @@
 
 from typing import Final
 
-from pydantic import Field, model_validator
+from pydantic import BaseModel, Field, model_validator
 
 from infrakit_py.loading.linuxkit_fields import (
+    MODEL,
     Bind,
     Capabilities,
     ImageReference,
     Limit,
     Mode,
     Owner,
-    Part,
     Strings,
     Tmpfs,
 )
@@ -22,13 +22,17 @@ _TYPES_WITHOUT_PLACE: Final = ("bind", "overlay", "tmpfs", "ext4", "btrfs", "xfs
 """Types of mounts for which LinuxKit knows no destination of its own; of others nothing is said here."""
 
 
-class IdMapping(Part):
+class _Part(BaseModel):
+    model_config = MODEL
+
+
+class IdMapping(_Part):
     hostID: int = 0
     containerID: int = 0
     size: int = 0
 
 
-class Mount(Part):
+class Mount(_Part):
     destination: str = Field(default="", description="where it appears in the container")
     type: str = ""
     source: str = ""
@@ -49,7 +53,7 @@ class ContainerMount(Mount):
         return self
 
 
-class Device(Part):
+class Device(_Part):
     path: str = Field(default="", description="of the device, or `all`")
     type: str = ""
     major: int = 0
@@ -57,14 +61,14 @@ class Device(Part):
     mode: Mode = ""
 
 
-class Interface(Part):
+class Interface(_Part):
     name: str = ""
     add: str = ""
     peer: str = ""
     createInRoot: bool = False
 
 
-class Namespaces(Part):
+class Namespaces(_Part):
     """Where the namespaces of a new container are kept for others."""
 
     cgroup: str = ""
@@ -76,7 +80,7 @@ class Namespaces(Part):
     uts: str = ""
 
 
-class Runtime(Part):
+class Runtime(_Part):
     """What happens just before a container starts."""
 
     cgroups: Strings = []
@@ -88,7 +92,7 @@ class Runtime(Part):
     noRestart: bool = False
 
 
-class Container(Part):
+class Container(_Part):
     """A component that runs. What is left out comes from the image's label `org.mobyproject.config`."""
 
     name: str = Field(min_length=1, description="its name for containerd")

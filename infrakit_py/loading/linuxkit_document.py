@@ -30,6 +30,7 @@ from infrakit_py.model.spec import Json
 _DIGEST: Final = re.compile(r"@sha256:[0-9a-f]{64}\Z")
 _TREE_HASH: Final = re.compile(r":(?:[\w.-]+-)?[0-9a-f]{40}(?:-(?:amd64|arm64|riscv64|s390x))?\Z")
 """LinuxKit's own packages are tagged with the git tree hash of what they are built from; `-dirty` is not."""
+_SECRET: Final = ("contents", "env")
 _WANTED: Final = "a LinuxKit file is a mapping with kernel, init, onboot, services and files"
 
 
@@ -97,7 +98,7 @@ class _Reading:
 
     def __init__(self, document: Document, path: Path) -> None:
         self._document = document
-        self._findings = Findings(document)
+        self._findings = Findings(document, _SECRET)
         self._data = document.data
         self._path = path
 
@@ -154,7 +155,8 @@ class _Reading:
         try:
             found = reading()
         except SourceError as exc:
-            self._findings.at_value(place, f"{path} {exc}")
+            name = str(path)
+            self._findings.at_value(place, f"{name if name.isprintable() else repr(name)} {exc}")
             return
         if found is not None:
             yield found

@@ -6,7 +6,7 @@ Sources: LinuxKit's moby package (config.go, build.go) and go-containerregistry'
 import re
 from typing import Annotated, Any, Final, TypeAlias
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
+from pydantic import AfterValidator, BeforeValidator, ConfigDict
 
 PACKAGE: Final = "@pkg:"
 """What a reference begins with that is the directory of a package."""
@@ -15,7 +15,7 @@ ROOT: Final = "root"
 _MODE: Final = re.compile(r"[0-7]{0,11}")
 _VOLUME_NAME: Final = re.compile(r"[a-z0-9_-]*")
 _REFERENCE: Final = re.compile(
-    r"((\[[0-9a-fA-F:]+\]|[A-Za-z0-9][A-Za-z0-9.-]*)(:[0-9]+)?/)?"  # registry
+    r"((localhost|\[[0-9a-fA-F:]+\]|[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+)(:[0-9]+)?/|[A-Za-z0-9-]+:[0-9]+/)?"  # registry
     r"[a-z0-9][a-z0-9_./-]*"
     r"(:[A-Za-z0-9_.-]{1,128})?"
     r"(@sha256:[0-9a-f]{64})?"
@@ -27,10 +27,8 @@ _BIND_PARTS: Final = (2, 3)
 _TMPFS_PARTS: Final = 2
 
 
-class Part(BaseModel):
-    """A mapping of a LinuxKit YAML. A key without a value is refused, as LinuxKit does, and so is an unknown one."""
-
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, hide_input_in_errors=True)
+MODEL: Final = ConfigDict(strict=True, extra="forbid", frozen=True, hide_input_in_errors=True)
+"""Of each mapping. A key without a value is refused, as LinuxKit does, and so is one that nobody knows."""
 
 
 def _mode(text: str) -> str:

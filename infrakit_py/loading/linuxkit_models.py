@@ -3,13 +3,19 @@
 What LinuxKit certainly refuses is refused here; what only LinuxKit can judge is left to it.
 """
 
-from pydantic import Field, model_validator
+from typing import Literal
+
+from pydantic import BaseModel, Field, model_validator
 
 from infrakit_py.loading.linuxkit_containers import Container
-from infrakit_py.loading.linuxkit_fields import ImageReference, Metadata, Mode, Owner, Part, Strings, VolumeName
+from infrakit_py.loading.linuxkit_fields import MODEL, ImageReference, Metadata, Mode, Owner, Strings, VolumeName
 
 
-class Kernel(Part):
+class _Part(BaseModel):
+    model_config = MODEL
+
+
+class Kernel(_Part):
     """The kernel, without which nothing boots."""
 
     image: ImageReference = Field(description="reference of a container image that holds a kernel")
@@ -19,7 +25,7 @@ class Kernel(Part):
     ucode: str = Field(default="", description="microcode in the image, for real processors")
 
 
-class File(Part):
+class File(_Part):
     """A file, directory or link of the root file system."""
 
     path: str = Field(min_length=1, description="in the root file system")
@@ -49,24 +55,24 @@ class File(Part):
         return self
 
 
-class Volume(Part):
+class Volume(_Part):
     """A directory of the image that containers share."""
 
     name: VolumeName
-    image: ImageReference | None = Field(default=None, description="what is in it at first")
+    image: ImageReference | Literal[""] = Field(default="", description="what is in it at first")
     readonly: bool = False
     format: str = ""
     platforms: Strings = []
 
 
-class Trust(Part):
+class Trust(_Part):
     """Whose images must be signed."""
 
     image: Strings = []
     org: Strings = []
 
 
-class LinuxKitFile(Part):
+class LinuxKitFile(_Part):
     """A whole file."""
 
     kernel: Kernel

@@ -1,11 +1,15 @@
 """The cgroup limits of a container in a LinuxKit YAML: its schema's part of the OCI runtime specification."""
 
-from pydantic import Field
+from pydantic import BaseModel, Field
 
-from infrakit_py.loading.linuxkit_fields import Part
+from infrakit_py.loading.linuxkit_fields import MODEL
 
 
-class DeviceRule(Part):
+class _Part(BaseModel):
+    model_config = MODEL
+
+
+class DeviceRule(_Part):
     """Whether a container may use devices of a kind."""
 
     allow: bool = False
@@ -15,7 +19,7 @@ class DeviceRule(Part):
     access: str = ""
 
 
-class Memory(Part):
+class Memory(_Part):
     limit: int = Field(default=0, description="bytes")
     reservation: int = 0
     swap: int = 0
@@ -25,7 +29,7 @@ class Memory(Part):
     disableOOMKiller: bool = False
 
 
-class Cpu(Part):
+class Cpu(_Part):
     shares: int = 0
     quota: int = 0
     period: int = 0
@@ -35,24 +39,24 @@ class Cpu(Part):
     mems: str = ""
 
 
-class Pids(Part):
+class Pids(_Part):
     limit: int = 0
 
 
-class Weight(Part):
+class Weight(_Part):
     major: int = 0
     minor: int = 0
     weight: int = 0
     leafWeight: int = 0
 
 
-class Throttle(Part):
+class Throttle(_Part):
     major: int = 0
     minor: int = 0
     rate: int = 0
 
 
-class BlockIo(Part):
+class BlockIo(_Part):
     weight: int = 0
     leafWeight: int = 0
     weightDevice: list[Weight] = []
@@ -62,22 +66,22 @@ class BlockIo(Part):
     throttleWriteIOPSDevice: list[Throttle] = []
 
 
-class HugePages(Part):
+class HugePages(_Part):
     pageSize: int | str = Field(default=0, description="a number in LinuxKit's schema, text in its structs")
     limit: int = 0
 
 
-class Priority(Part):
+class Priority(_Part):
     name: str = ""
     priority: int = 0
 
 
-class Network(Part):
+class Network(_Part):
     classID: int = 0
     priorities: list[Priority] = []
 
 
-class Resources(Part):
+class Resources(_Part):
     """Limits of a container."""
 
     devices: list[DeviceRule] = []

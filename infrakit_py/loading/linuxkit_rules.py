@@ -16,7 +16,8 @@ def note_broken_rules(findings: Findings, data: dict[str, Any]) -> None:
     """Note each breach at its place. Values of a wrong type are noted elsewhere."""
     for part, word in _UNIQUE.items():
         _note_taken_names(findings, data, part, word)
-    names = [str(name) for part in CONTAINERS for _, item in items(data, part) if (name := mapping(item).get("name"))]
+    found = (mapping(item).get("name") for part in CONTAINERS for _, item in items(data, part))
+    names = tuple(dict.fromkeys(name for name in found if isinstance(name, str) and name))
     for place, owner in _owners(data):
         if owner not in ("", ROOT):
             refer(findings, place, owner, names, "container")

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 WHOLE = [
     block for page in ("README.md",) for block in re.findall(r"```yaml\n(.*?)```", (ROOT / page).read_text(), re.S)
 ]
-EXAMPLES = [path.read_text() for path in sorted((ROOT / "examples").rglob("*.yml"))]
+EXAMPLES = [path.read_text() for path in sorted((ROOT / "examples").rglob("cluster.yml"))]
 
 
 @pytest.fixture(scope="module")
