@@ -26,6 +26,20 @@ def test_an_image_is_not_published_for_machines_that_stay() -> None:
     assert decide(desired(1), snapshot(member(0), published=False)).converged
 
 
+def test_the_image_is_published_before_an_old_machine_makes_room_for_a_new_one() -> None:
+    old = [member(n) for n in range(3)]
+    wanted = desired(3, version="v2", surge=0, unavailable=1)
+    assert told(decide(wanted, snapshot(*old, published=False))) == ["^v2", "-web-0"]
+    names = ("a", "b", "c")
+    named = [member(n, named=True) for n in names]
+    assert told(decide(desired(names=names, version="v2"), snapshot(*named, published=False))) == ["^v2", "-a"]
+
+
+def test_nothing_is_published_for_machines_that_only_go() -> None:
+    old = [member(n) for n in range(3)]
+    assert told(decide(desired(2), snapshot(*old, published=False))) == ["-web-2"]
+
+
 def test_a_new_version_comes_before_an_old_one_goes() -> None:
     old = [member(n) for n in range(3)]
     assert told(decide(desired(3, version="v2"), snapshot(*old))) == ["+web-3"]

@@ -65,15 +65,17 @@ def retags(desired: Desired, members: Iterable[Assessed]) -> list[Action]:
 
 
 def publishing(roster: Roster, actions: Sequence[Action]) -> list[Action]:
-    """Publish images first where a plan creates machines from one that is not there yet."""
+    """Publish images first where a plan creates machines from one that is not there yet, or makes room for them."""
     desired = roster.desired
     creates = [action for action in actions if isinstance(action, Create)]
+    # Whose place a new machine takes only goes once the new one can boot: a long upload leaves nobody missing.
+    makes_room = any(isinstance(a, Destroy | Drain) and a.cause is Cause.REPLACE for a in actions)
     publishes: list[Action] = []
     previous = desired.previous.image if desired.previous is not None else None
     for image, wanted in ((desired.image, False), (previous, True)):
         if image is None or image.identity in roster.published:
             continue
-        if any(action.previous is wanted for action in creates):
+        if any(action.previous is wanted for action in creates) or (makes_room and not wanted):
             reason = f"image {image.name} ({image.short}) is not at {desired.provider} yet"
             publishes.append(Publish(desired.provider, image, reason))
     return publishes
