@@ -1,4 +1,4 @@
-"""The plain flavor: user data from a template or a file, and a call to the machine itself before it goes.
+"""The plain flavor: user data from a template, a file or many, and a call to the machine itself before it goes.
 
 It knows nothing of what runs on the machines.
 """
@@ -6,12 +6,14 @@ It knows nothing of what runs on the machines.
 import urllib.error
 import urllib.request
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from http import HTTPStatus
 from http.client import HTTPException
 from typing import Final
 
 from pydantic import BaseModel
 
+from infrakit_groups.flavors import declared_files
 from infrakit_groups.flavors.user_data import Template, TemplateFault
 from infrakit_groups.flavors.vanilla_options import Options
 from infrakit_py.errors import Problem, ProviderError, SpecError, Transient
@@ -35,8 +37,11 @@ class Vanilla:
         self.drains = options.drain is not None
 
     def review(self, members: Iterable[MemberIdentity]) -> Iterator[Complaint]:
-        """Render for each member and complain about the first that fails: the others fail for the same reason."""
+        """Make it for each member and complain about the first that fails: the others fail for the same reason."""
         written = self._user_data
+        if written is not None and written.files is not None:
+            for complaint in declared_files.complaints(written.files, members):
+                yield replace(complaint, path=("user_data", "files", *complaint.path))
         if written is None or written.template is None:
             return
         for member in members:
@@ -64,6 +69,8 @@ class Vanilla:
         written = self._user_data
         if written is None:
             return None
+        if written.files is not None:
+            return declared_files.user_data(written.files, member)
         if written.template is None:
             return (written.text or "").encode()
         try:
@@ -94,9 +101,9 @@ class Vanilla:
 
 
 class VanillaPlugin:
-    """User data from a template or file; drain by an HTTP call to the machine."""
+    """User data from a template or files; drain by an HTTP call to the machine."""
 
-    summary = "user data from a template or file; drain by an HTTP call to the machine"
+    summary = "user data from a template or files; drain by an HTTP call to the machine"
     options: type[BaseModel] = Options
 
     def open(self, options: Mapping[str, Json], *, cluster: str, group: str) -> Vanilla:
