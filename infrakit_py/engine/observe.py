@@ -9,7 +9,7 @@ from functools import partial
 from math import inf
 from random import Random
 from threading import Lock
-from typing import Final
+from typing import Final, TypeAlias
 
 from infrakit_py.clock import Clock
 from infrakit_py.engine.cluster import Group
@@ -24,10 +24,13 @@ from infrakit_py.model.instance import (
     Member,
     Snapshot,
 )
+from infrakit_py.model.spec import Image
 from infrakit_py.spi.flavor import Flavor
 from infrakit_py.spi.provider import Provider
 from infrakit_py.spi.store import Intent, Store
 
+_Way: TypeAlias = tuple[str, str, str, int]
+"""Where, which image, as what disk, how large: what a provider may have of one way and not of another."""
 _BELIEVED: Final = 60.0
 LAG_MARGIN_SECONDS: Final = 2.0
 """Clocks of a provider and of this machine differ a little."""
@@ -70,7 +73,7 @@ class Observer:
         self._clock = clock
         self._began = clock.now()
         self._chance = chance if chance is not None else Random()
-        self._published_at: dict[tuple[str, str], float] = {}
+        self._published_at: dict[_Way, float] = {}
         self._lock = Lock()
         self._turn = 0
         self._listings: dict[str, Listing] = {}
@@ -236,20 +239,25 @@ class Observer:
         if not images or group.desired.provider not in self._providers:
             return frozenset()
         name, now = group.desired.provider, self._clock.now()
-        unsure = [i for i in images if not 0 <= now - self._published_at.get((name, i.identity), -inf) < _BELIEVED]
+        unsure = [i for i in images if not 0 <= now - self._published_at.get(_way(name, i), -inf) < _BELIEVED]
         if unsure:
             found = retrying(self._clock, self._chance, lambda: self._providers[name].published(unsure))
             for image in unsure:
                 if image.identity in found:
-                    self._published_at[name, image.identity] = now
+                    self._published_at[_way(name, image)] = now
                 else:
-                    self._published_at.pop((name, image.identity), None)
-        return frozenset(i.identity for i in images if (name, i.identity) in self._published_at)
+                    self._published_at.pop(_way(name, image), None)
+        return frozenset(i.identity for i in images if _way(name, i) in self._published_at)
 
     def _zones(self, group: Group) -> tuple[str, ...]:
         if not group.desired.rebalance or group.spec is None:
             return ()
         return self._providers[group.desired.provider].zones(group.spec.machine)
+
+
+def _way(provider: str, image: Image) -> _Way:
+    """Return what tells two ways of publishing one image apart: a kernel, and the disks that are made of it."""
+    return provider, image.identity, image.as_disk, image.disk_size
 
 
 def _is_still(instance: Instance, intent: Intent) -> bool:

@@ -1,5 +1,7 @@
 """Names of domains and volumes, and MAC addresses."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,6 +12,9 @@ from infrakit_py.model.spec import Image, ImageForm
 
 parts = st.from_regex(r"[a-z0-9][a-z0-9-]{0,20}", fullmatch=True)
 DISK = Image("a", "ab" * 32, ImageForm.DISK)
+KERNEL = Image("a", "ab" * 32, ImageForm.KERNEL)
+AS_RAW, AS_QCOW2 = replace(KERNEL, as_disk="raw"), replace(KERNEL, as_disk="qcow2")
+LARGER = replace(AS_QCOW2, disk_size=2**30)
 
 
 @given(cluster=parts, group=parts, slot=parts)
@@ -40,9 +45,30 @@ def test_other_volumes_are_nobody_s(name: str) -> None:
     assert names.parse_image_volume(name) is None
 
 
-@pytest.mark.parametrize("part", ["kernel", "initrd", "raw", "qcow2", "ok"])
-def test_an_image_s_volumes_tell_the_image(part: str) -> None:
-    assert names.parse_image_volume(f"{names.image_base(DISK)}.{part}") == "infrakit-image-" + "ab" * 12
+@pytest.mark.parametrize("image", [DISK, AS_RAW, AS_QCOW2, LARGER], ids=["itself", "as raw", "as qcow2", "larger"])
+@pytest.mark.parametrize("part", ["kernel", "initrd", "raw", "qcow2", "iso", "ok"])
+def test_an_image_s_volumes_tell_what_they_are_of(image: Image, part: str) -> None:
+    name = names.published_name(image)
+    assert names.parse_image_volume(f"{name}.{part}") == names.ImageVolume(name, part)
+    assert names.identity_digits(name) == "ab" * 12
+
+
+def test_a_kernel_and_the_disks_made_of_it_have_volumes_of_their_own() -> None:
+    ways = [names.published_name(image) for image in (KERNEL, AS_RAW, AS_QCOW2, LARGER)]
+    assert ways == [
+        "infrakit-image-" + "ab" * 12,
+        "infrakit-image-" + "ab" * 12 + "-disk-raw-0",
+        "infrakit-image-" + "ab" * 12 + "-disk-qcow2-0",
+        "infrakit-image-" + "ab" * 12 + "-disk-qcow2-1073741824",
+    ]
+    for way in ways:
+        text = f"<source file='/pool/{way}.qcow2'/><instance image=\"{way}\"/>"
+        assert names.images_named_in(text) == {way}, "one that begins as another does is not that one"
+
+
+@pytest.mark.parametrize("name", ["infrakit-image-ab", "infrakit-image-" + "ab" * 12 + ".ok", "debian", ""])
+def test_other_names_are_no_published_image_s(name: str) -> None:
+    assert names.identity_digits(name) is None
 
 
 @pytest.mark.parametrize("part", ["", "a.b", "a/b", "../x", "-a", "a b"])

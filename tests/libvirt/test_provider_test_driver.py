@@ -20,49 +20,11 @@ from infrakit_py.model.instance import InstanceId, InstanceState
 from infrakit_py.model.spec import Image, ImageForm, Json
 from infrakit_py.spi.provider import DestroyRequest, Provider, ProviderContext, ProvisionRequest, TagRequest
 from infrakit_py.testing.conformance import ConformanceTarget, ProviderConformance
+from tests.libvirt.driver import FOREIGN_XML, SETTINGS, open_provider
 from tests.libvirt.interference import Interference
 from tests.libvirt.material import fake_image, request_for
 
 libvirt = pytest.importorskip("libvirt", reason="libvirt-python is not installed")
-
-URI = "test:///default"
-SETTINGS: dict[str, Json] = {"uri": URI, "virt_type": "test", "pool": "default-pool"}
-FOREIGN_XML = """\
-<domain type='test'><name>{}</name><uuid>{}</uuid><memory>1024</memory><os><type>hvm</type></os></domain>
-"""
-
-
-def open_provider(directory: Path) -> Provider:
-    return plugin.open(SETTINGS, ProviderContext(SystemClock(), directory))
-
-
-@pytest.fixture
-def hypervisor() -> Iterator[Any]:
-    """Return the process's one test hypervisor, as a person with virsh sees it, and leave nothing on it."""
-    connection = libvirt.open(URI)
-    yield connection
-    for domain in connection.listAllDomains():
-        if domain.name() != "test":
-            if domain.isActive():
-                domain.destroy()
-            domain.undefine()
-    for volume in connection.storagePoolLookupByName("default-pool").listAllVolumes():
-        volume.delete()
-    connection.close()
-
-
-@pytest.fixture
-def provider(hypervisor: Any, tmp_path: Path) -> Iterator[Provider]:
-    opened = open_provider(tmp_path)
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-def image(tmp_path: Path, provider: Provider) -> Image:
-    made = fake_image(tmp_path, "v1")
-    provider.publish(made, lambda done, total: None)
-    return made
 
 
 @pytest.fixture
@@ -248,7 +210,7 @@ def test_leftovers_are_disks_strays_and_images_that_no_other_cluster_uses(
     }
     assert [outcome.error for outcome in provider.sweep("demo", left)] == [None] * 3
     assert list(provider.leftovers("demo")) == []
-    assert [one.kind for one in provider.leftovers("other")] == ["image", "data disk"]
+    assert [one.kind for one in provider.leftovers("other")] == ["data disk", "image"]
 
 
 @pytest.mark.parametrize(

@@ -129,6 +129,21 @@ def test_no_two_disks_share_a_device_or_a_serial() -> None:
     assert [disk.findtext("serial") for disk in found] == ["root", "data", "seed"]
 
 
+def test_a_cd_rom_takes_no_device_name_from_the_disks_and_boots_read_only() -> None:
+    """Guests find /dev/vda where it always was, and no guest writes to what all of them share."""
+    disks = (wire.Disk("/pool/root", "root"), wire.Disk("/pool/i.iso", "", format="raw", boots=True, cdrom=True))
+    seed = wire.Disk("/pool/seed", "seed", format="raw", readonly=True)
+    found = ET.fromstring(wire.domain_xml(replace(DEFINITION, disks=(*disks, seed)))).findall("devices/disk")
+    targets = [dict(target.attrib) for disk in found if (target := disk.find("target")) is not None]
+    assert targets == [
+        {"dev": "vda", "bus": "virtio"}, {"dev": "hda", "bus": "ide"}, {"dev": "vdb", "bus": "virtio"},
+    ]  # fmt: skip
+    assert [disk.get("device") for disk in found] == ["disk", "cdrom", "disk"]
+    assert [disk.find("readonly") is not None for disk in found] == [False, True, True]
+    assert [disk.find("boot") is not None for disk in found] == [False, True, False]
+    assert found[1].find("serial") is None
+
+
 def test_only_the_seed_is_read_only() -> None:
     found = ET.fromstring(wire.domain_xml(DEFINITION)).findall("devices/disk")
     assert [disk.find("readonly") is not None for disk in found] == [False, True]
@@ -212,3 +227,20 @@ def test_a_volume_is_read_as_it_was_wanted() -> None:
     backing = volume_xml.Backing("/pool/<image>&.raw", "raw", 2**20)
     xml = volume_xml.volume_xml("v", capacity=2**21, format="qcow2", backing=backing)
     assert volume_xml.parse_volume(xml) == volume_xml.VolumeShape(2**21, "qcow2", "/pool/<image>&.raw")
+
+
+FILE_XML = """
+<volume type='file'><name>infrakit-image-0.qcow2</name><capacity unit='bytes'>67108864</capacity>
+<allocation unit='bytes'>300000</allocation>{}
+<target><format type='qcow2'/><timestamps><atime>1.5</atime><mtime>1764341933.250000000</mtime></timestamps></target>
+<backingStore><path>/pool/below.raw</path></backingStore></volume>"""
+
+
+def test_a_volume_s_file_has_the_size_of_the_file_and_the_time_of_its_last_write() -> None:
+    found = volume_xml.parse_file(FILE_XML.format("<physical unit='bytes'>393216</physical>"))
+    assert found == volume_xml.VolumeFile("infrakit-image-0.qcow2", 393216, 1764341933.25, "/pool/below.raw")
+
+
+def test_a_driver_that_says_less_of_a_file_is_believed_in_what_it_says() -> None:
+    bare = "<volume><name>v</name><capacity>4096</capacity><target/></volume>"
+    assert volume_xml.parse_file(bare) == volume_xml.VolumeFile("v", 4096, 0.0, "")

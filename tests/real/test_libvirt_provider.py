@@ -13,42 +13,33 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 
+from infrakit_groups.flavors.vanilla import plugin as plugin_of_flavor
 from infrakit_providers.libvirt import plugin
 from infrakit_providers.libvirt.wire import parse_domain
 from infrakit_py.clock import SystemClock
 from infrakit_py.errors import NotOurs, ProviderError, Transient
-from infrakit_py.model.instance import Instance, InstanceId, InstanceState
-from infrakit_py.model.spec import Image, ImageFile, Json
-from infrakit_py.spi.provider import DestroyRequest, Provider, ProviderContext, ProvisionRequest, TagRequest
+from infrakit_py.model.instance import InstanceId, InstanceState
+from infrakit_py.model.spec import Image, ImageFile
+from infrakit_py.spi.flavor import MemberIdentity
+from infrakit_py.spi.provider import DestroyRequest, TagRequest
 from infrakit_py.testing.conformance import ConformanceTarget, ProviderConformance
 from tests.hosts import PrivateLibvirtd
 from tests.images import BuiltImage, build_disk
 from tests.libvirt.interference import Interference
 from tests.libvirt.killed_midway import killed_at
 from tests.libvirt.material import image_of, image_of_disk, request_for
+from tests.real.libvirt_site import SMALL, Site, wait_until
 
 pytestmark = pytest.mark.real
 
 FOREIGN_XML = """\
 <domain type='qemu'><name>{}</name><memory unit='MiB'>16</memory><os><type machine='pc'>hvm</type></os></domain>
 """
-SMALL: dict[str, Json] = {"memory": "128MiB"}
-BOOT_SECONDS = 90.0
 NEVER = 0
-Seen = TypeVar("Seen")
-
-
-def wait_until(look: Callable[[], Seen | None], what: str, seconds: float = BOOT_SECONDS) -> Seen:
-    """Look until there is something to see, and return it."""
-    deadline = time.monotonic() + seconds
-    while not (seen := look()):
-        assert time.monotonic() < deadline, f"waited {seconds:g} s in vain for {what}"
-        time.sleep(0.05)
-    return seen
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,66 +53,6 @@ class AheadClock:
 
     def sleep(self, seconds: float) -> None:
         time.sleep(seconds)
-
-
-class Site:
-    """A hypervisor with an opened provider, and what a person would find out about both."""
-
-    def __init__(self, host: PrivateLibvirtd, directory: Path) -> None:
-        self.host = host
-        self.settings: dict[str, Json] = {"uri": host.uri, "virt_type": "qemu"}
-        self.directory = directory
-        self.provider = self.open()
-
-    def open(self, clock: Any = None, **settings: Json) -> Provider:
-        return plugin.open({**self.settings, **settings}, ProviderContext(clock or SystemClock(), self.directory))
-
-    def boot(self, *requests: ProvisionRequest) -> list[InstanceId]:
-        ids = []
-        for outcome in self.provider.provision(requests):
-            assert outcome.error is None, outcome.error
-            assert outcome.instance_id is not None
-            ids.append(outcome.instance_id)
-        return ids
-
-    def instance(self, id_: InstanceId) -> Instance | None:
-        return self.provider.lookup([id_])[id_]
-
-    def page(self, id_: InstanceId) -> dict[str, Any]:
-        """Return what the machine says of itself, once it serves it."""
-
-        def look() -> dict[str, Any] | None:
-            instance = self.instance(id_)
-            for address in instance.addresses if instance else ():
-                with contextlib.suppress(OSError, ValueError):
-                    page: dict[str, Any] = json.loads(self.host.http_get(f"http://{address}:8080/").body)
-                    return page
-            return None
-
-        return wait_until(look, f"the page of {id_}")
-
-    def destroy(self, id_: InstanceId, cluster: str = "demo", group: str = "web") -> None:
-        (outcome,) = self.provider.destroy([DestroyRequest(id_, cluster, group)])
-        assert outcome.error is None, outcome.error
-
-    def domains(self) -> list[str]:
-        return sorted(self.virsh("list", "--all", "--name").split())
-
-    def volumes(self, prefix: str = "infrakit.") -> list[str]:
-        """Return the files of the pool, so that what libvirt does not know is seen too."""
-        return sorted(path.name for path in self.host.pool_directory.iterdir() if path.name.startswith(prefix))
-
-    def virsh(self, *command: str) -> str:
-        argv = ["virsh", "-q", "-c", self.host.uri, *command]
-        return subprocess.run(argv, check=True, capture_output=True, text=True, timeout=60).stdout
-
-    def clean_up(self) -> None:
-        for name in self.domains():
-            subprocess.run(["virsh", "-q", "-c", self.host.uri, "destroy", name], capture_output=True)
-            self.virsh("undefine", name)
-        for path in self.host.pool_directory.iterdir():
-            path.unlink()
-        self.virsh("pool-refresh", "default")
 
 
 @pytest.fixture
@@ -140,19 +71,24 @@ def v1(site: Site, images: Mapping[str, BuiltImage]) -> Image:
 
 
 def test_machines_boot_with_their_own_names_and_user_data(site: Site, v1: Image) -> None:
-    requests = [request_for(v1, "demo", slot, machine=SMALL, user_data=f"I am {slot}".encode()) for slot in "01"]
+    """LinuxKit takes a host name from its own files only; a plain text leaves it to what is attached beside it."""
+    files = plugin_of_flavor.options.model_validate({"user_data": {"files": {"app/greeting": "I am 1"}}})
+    flavor = plugin_of_flavor.open(files.model_dump(mode="json", exclude_unset=True), cluster="demo", group="web")
+    told = [b"I am 0", flavor.user_data(MemberIdentity("demo", "web", 2, "flavored-1", None, 1))]
+    requests = [request_for(v1, "demo", slot, machine=SMALL, user_data=told[int(slot)]) for slot in "01"]
     ids = site.boot(*requests)
     assert site.boot(*requests) == ids, "the same tokens give the same machines"
     pages = [site.page(id_) for id_ in ids]
     assert [(page["name"], page["user_data"], page["version"]) for page in pages] == [
         ("web-0", "I am 0", "v1"),
-        ("web-1", "I am 1", "v1"),
+        ("flavored-1", (told[1] or b"").decode(), "v1"),
     ]
+    assert json.loads(pages[1]["user_data"])["app"]["entries"]["greeting"]["content"] == "I am 1"
     listed = {one.id: one for one in site.provider.describe("demo")}
     assert [listed[id_].tags for id_ in ids] == [request.tags for request in requests]
     assert [listed[id_].state for id_ in ids] == [InstanceState.RUNNING] * 2
     consoles = [Path(listed[id_].facts["console log"]).read_text() for id_ in ids]
-    assert ["web-0" in consoles[0], "web-1" in consoles[1]] == [True, True]
+    assert ["web-0" in consoles[0], "flavored-1" in consoles[1]] == [True, True]
 
 
 def test_destroy_leaves_no_domain_and_no_volume(site: Site, v1: Image) -> None:
@@ -168,6 +104,7 @@ def test_destroy_leaves_no_domain_and_no_volume(site: Site, v1: Image) -> None:
     assert set(site.provider.lookup(ids).values()) == {None}
 
 
+@pytest.mark.long
 def test_machines_are_made_in_parallel(site: Site, v1: Image) -> None:
     requests = [request_for(v1, "demo", slot, machine=SMALL) for slot in "0123"]
     with ThreadPoolExecutor(4) as together:
@@ -194,6 +131,7 @@ def test_a_foreign_domain_is_neither_seen_nor_touched(site: Site, v1: Image, tmp
     assert "infrakit" not in site.virsh("dumpxml", "demo.web.0")
 
 
+@pytest.mark.long
 def test_a_data_disk_survives_the_replacement_of_its_machine(site: Site, v1: Image) -> None:
     machine = {**SMALL, "data_disk": "8MiB", "root_disk": "8MiB"}
     requests = [request_for(v1, "demo", "etcd-1", incarnation=n, machine=machine, named=True) for n in (0, 1)]
@@ -293,7 +231,7 @@ def test_a_start_that_kvm_cannot_do_names_the_other_setting(site: Site, v1: Imag
 
 @pytest.mark.slow
 @pytest.mark.crash
-@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("when", [pytest.param("before", marks=pytest.mark.long), "after"])
 def test_a_creation_killed_anywhere_is_finished_by_repeating_it(site: Site, v1: Image, when: str) -> None:
     machine = {**SMALL, "root_disk": "8MiB", "data_disk": "8MiB"}
     request = request_for(v1, "demo", "etcd-1", machine=machine, named=True, user_data=b"hello")
@@ -319,7 +257,7 @@ def test_a_creation_killed_anywhere_is_finished_by_repeating_it(site: Site, v1: 
 
 @pytest.mark.slow
 @pytest.mark.crash
-@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("when", [pytest.param("before", marks=pytest.mark.long), "after"])
 def test_a_destruction_killed_anywhere_leaves_nothing_once_repeated(site: Site, v1: Image, when: str) -> None:
     request = request_for(v1, "demo", "0", machine={**SMALL, "root_disk": "8MiB"})
     for point in range(1, 50):
@@ -337,7 +275,7 @@ def test_a_destruction_killed_anywhere_leaves_nothing_once_repeated(site: Site, 
 
 @pytest.mark.slow
 @pytest.mark.crash
-@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("when", [pytest.param("before", marks=pytest.mark.long), "after"])
 def test_a_publication_killed_anywhere_is_repaired_by_repeating_it(site: Site, v1: Image, when: str) -> None:
     for point in range(1, 500, 7):
         site.clean_up()

@@ -21,7 +21,6 @@ from infrakit_providers.libvirt.storage import Pool
 from infrakit_providers.libvirt.volume_xml import Backing
 from infrakit_py.errors import ProviderError, Transient
 from infrakit_py.model import tags
-from infrakit_py.model.spec import ImageForm
 from infrakit_py.spi.provider import Now, ProvisionRequest
 
 if TYPE_CHECKING:
@@ -66,11 +65,14 @@ class Launch:
         if found is not None and self._was_started(*found, pool_named):
             return found[1].uuid
         domains.require_network(connection, self._machine.network)
-        kernel, root = self._boot(pool)
+        boot = images.boot_from(pool, self._request.image)
+        root = self._root_disk(boot.below)
         if found is None:
             for volume in strays:  # of a domain that a person undefined: its disk must not come back to life
                 pool.delete(volume)
-        domain = self._define(connection, pool, kernel, root, uuid=found[1].uuid if found else None)
+        domain = self._define(connection, pool, boot, root, uuid=found[1].uuid if found else None)
+        # Who unpublishes takes the image's mark first and looks for domains then; here it is the other way round.
+        images.require_published(pool, self._request.image)
         try:
             self._make_volumes(pool, root)
             self._start(domain)
@@ -93,23 +95,23 @@ class Launch:
             defined_in.delete_own(own.name)
         return False
 
-    def _boot(self, pool: Pool) -> tuple[wire.KernelBoot | None, Backing | int | None]:
-        """Return the kernel to boot and what the root disk is: an overlay, an empty one of a size, or none."""
-        image, size = self._request.image, self._machine.root_disk
-        if image.form is ImageForm.KERNEL:
-            return images.kernel_boot(pool, image), size
-        backing = images.backing(pool, image)
-        if size is not None and size < backing.capacity:
+    def _root_disk(self, below: Backing | None) -> Backing | int | None:
+        """Return what the root disk is: an overlay, an empty one of a size, or none."""
+        size = self._machine.root_disk
+        if below is None:
+            return size
+        if size is not None and size < below.capacity:
+            name = self._request.image.name
             raise ProviderError(
-                f"libvirt: {self.name}: root_disk is smaller than the {backing.capacity} bytes of image {image.name}"
+                f"libvirt: {self.name}: root_disk is smaller than the {below.capacity} bytes of image {name}"
             )
-        return None, backing
+        return below
 
     def _define(
         self,
         connection: "virConnect",
         pool: Pool,
-        kernel: wire.KernelBoot | None,
+        boot: images.Boot,
         root: Backing | int | None,
         *,
         uuid: str | None,
@@ -124,11 +126,13 @@ class Launch:
         request, machine, now = self._request, self._machine, self._clock.now()
         disks = []
         if root is not None:
-            disks.append(wire.Disk(pool.path(own_volume(self.name, ROOT)), "root", boots=kernel is None))
+            disks.append(wire.Disk(pool.path(own_volume(self.name, ROOT)), "root", boots=isinstance(root, Backing)))
+        if boot.cdrom:
+            disks.append(wire.Disk(boot.cdrom, "", format="raw", boots=True, cdrom=True))
         if self._data_volume is not None:
             disks.append(wire.Disk(pool.path(self._data_volume), "data"))
         disks.append(wire.Disk(pool.path(own_volume(self.name, SEED)), "seed", format="raw", readonly=True))
-        image = images.volume_prefix(request.image)
+        image = images.name_in_records(request.image)
         definition = wire.Definition(
             name=self.name,
             uuid=uuid or str(uuid5(UUID(request.token), repr(now))),
@@ -140,7 +144,7 @@ class Launch:
             mac=mac_address(self.name),
             console_log=pool.path(own_volume(self.name, CONSOLE)),
             disks=tuple(disks),
-            kernel=kernel,
+            kernel=boot.kernel,
         )
         try:
             return connection.defineXML(wire.domain_xml(definition))

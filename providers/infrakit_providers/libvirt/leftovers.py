@@ -2,11 +2,9 @@
 
 from typing import TYPE_CHECKING, Final
 
-from infrakit_providers.libvirt import domains, faults, names
+from infrakit_providers.libvirt import domains, names, publications
 from infrakit_providers.libvirt.storage import Pool
-from infrakit_providers.libvirt.wire import parse_domain
 from infrakit_py.errors import NotOurs, ProviderError
-from infrakit_py.model.tags import owned_by
 from infrakit_py.spi.provider import Leftover
 
 if TYPE_CHECKING:
@@ -18,55 +16,43 @@ IMAGE: Final = "image"
 
 
 def found(connection: "virConnect", pool: Pool, cluster: str) -> list[Leftover]:
-    """Return the cluster's data disks, its volumes without a domain, and images that no other's domain uses."""
-    volumes = pool.volumes()
-    in_use = _all_xml(connection)  # after the volumes: what was made since is not among them
-    by_others = _all_xml(connection, but_of=cluster)
-    images = sorted({base for name in volumes if (base := names.parse_image_volume(name))})
-    left = [Leftover(id=base, kind=IMAGE, name=base) for base in images if base not in by_others]
-    for name in volumes:
-        volume = names.parse_volume(name)
+    """Return the cluster's data disks, its volumes without a domain, and images that nobody else uses.
+
+    Images come last: a volume without a domain may lie over one.
+    """
+    files = pool.files()
+    texts = publications.domain_texts(connection)  # after the volumes: what was made since is not among them
+    in_use = "\n".join(texts.values())
+    left = []
+    for file in files:
+        volume = names.parse_volume(file.name)
         if volume is None or volume.cluster != cluster:
             continue
         if volume.holds_data:
-            left.append(Leftover(name, DATA_DISK, volume.member, volume.group, holds_data=True))
-        elif name not in in_use and domains.by_name(connection, volume.domain) is None:
-            left.append(Leftover(name, VOLUME, f"{volume.member}: {volume.part}", volume.group))
-    return left
+            left.append(Leftover(file.name, DATA_DISK, volume.member, volume.group, holds_data=True))
+        elif file.name not in in_use and domains.by_name(connection, volume.domain) is None:
+            left.append(Leftover(file.name, VOLUME, f"{volume.member}: {volume.part}", volume.group))
+    of_others = [text for text in texts.values() if not publications.is_of(cluster, text)]
+    over_others = [file for file in files if not _is_of(cluster, file.name)]
+    used = publications.used_images(of_others, over_others)
+    images = sorted(publications.by_publication(files).keys() - used)
+    return left + [Leftover(id=name, kind=IMAGE, name=name) for name in images]
 
 
 def delete(connection: "virConnect", pool: Pool, cluster: str, leftover: Leftover) -> None:
     """Delete one leftover. Gone already is fine. Raise ProviderError for anything that a domain still uses."""
-    volume = names.parse_volume(leftover.id)
-    is_image = names.parse_image_volume(f"{leftover.id}.{names.IMAGE_COMPLETE}") == leftover.id
-    if not is_image and (volume is None or volume.cluster != cluster):
-        raise NotOurs(f"libvirt: {leftover.id} is no leftover of {cluster}")
-    if leftover.id in _all_xml(connection) or (
-        volume is not None and not volume.holds_data and domains.by_name(connection, volume.domain) is not None
-    ):
-        raise ProviderError(f"libvirt: {leftover.id} is still used by a domain")
-    if not is_image:
-        pool.delete(leftover.id)
+    if names.identity_digits(leftover.id) is not None:
+        publications.unpublish(connection, pool, leftover.id)
         return
-    pool.delete(f"{leftover.id}.{names.IMAGE_COMPLETE}")
-    for name in pool.volumes():
-        if names.parse_image_volume(name) == leftover.id:
-            pool.delete(name)
+    volume = names.parse_volume(leftover.id)
+    if volume is None or volume.cluster != cluster:
+        raise NotOurs(f"libvirt: {leftover.id} is no leftover of {cluster}")
+    is_named = any(leftover.id in text for text in publications.domain_texts(connection).values())
+    if is_named or (not volume.holds_data and domains.by_name(connection, volume.domain) is not None):
+        raise ProviderError(f"libvirt: {leftover.id} is still used by a domain")
+    pool.delete(leftover.id)
 
 
-def _all_xml(connection: "virConnect", *, but_of: str | None = None) -> str:
-    """Return the XML of all domains of the host, or of all but a cluster's: it names the volumes that are in use."""
-    import libvirt
-
-    texts = []
-    for domain in connection.listAllDomains(0):
-        try:
-            text = str(domain.XMLDesc(0))
-        except libvirt.libvirtError as exc:
-            if not faults.is_missing(exc):
-                raise
-            continue
-        described = parse_domain(text)
-        if but_of is None or described is None or not owned_by(described.record.tags, but_of):
-            texts.append(text)
-    return "\n".join(texts)
+def _is_of(cluster: str, volume: str) -> bool:
+    parsed = names.parse_volume(volume)
+    return parsed is not None and parsed.cluster == cluster

@@ -20,12 +20,15 @@ IMAGE_PREFIX: Final = "infrakit-image-"
 IMAGE_COMPLETE: Final = "ok"
 """Suffix of the empty volume that is made once all files of an image are there, and removed first."""
 
+_DIGITS: Final = 24
+"""Of an image's identity in the names of its volumes: as many as tell all images apart, and names stay readable."""
 _PART: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 _VOLUME: Final = re.compile(
     r"infrakit\.(?P<cluster>[^.]+)\.(?P<group>[^.]+)\.(?P<member>[^.]+)\."
     rf"(?P<part>{re.escape(ROOT)}|{re.escape(SEED)}|{re.escape(CONSOLE)}(?:\.\d+)?|{re.escape(DATA)})"
 )
-_IMAGE_VOLUME: Final = re.compile(rf"(?P<base>{IMAGE_PREFIX}[0-9a-f]{{24}})\.(?P<part>kernel|initrd|raw|qcow2|ok)")
+_IMAGE: Final = re.compile(rf"{IMAGE_PREFIX}(?P<identity>[0-9a-f]{{{_DIGITS}}})(?:-disk-(?:raw|qcow2)-\d+)?")
+_IMAGE_VOLUME: Final = re.compile(rf"(?P<published>{_IMAGE.pattern})\.(?P<part>kernel|initrd|raw|qcow2|iso|ok)")
 
 
 def domain_name(cluster: str, group: str, slot: str) -> str:
@@ -76,15 +79,39 @@ def belongs_to_domain(volume: str, domain: str) -> bool:
     return parsed is not None and parsed.domain == domain and not parsed.holds_data
 
 
-def image_base(image: Image) -> str:
-    """Return the name that all volumes of an image begin with."""
-    return f"{IMAGE_PREFIX}{image.identity[:24]}"
+def published_name(image: Image) -> str:
+    """Return the name that the volumes of an image begin with.
+
+    An image's kernel and each disk that is made of it are published apart from one another, so that none of them is
+    taken for another, and one may go while another is in use.
+    """
+    base = f"{IMAGE_PREFIX}{image.identity[:_DIGITS]}"
+    return f"{base}-disk-{image.as_disk}-{image.disk_size}" if image.as_disk else base
 
 
-def parse_image_volume(name: str) -> str | None:
-    """Return the image that a volume belongs to; None for any other volume."""
+@dataclass(frozen=True, slots=True)
+class ImageVolume:
+    """What the name of an image's volume says: what it was published as, and which part of that it is."""
+
+    published: str
+    part: str
+
+
+def parse_image_volume(name: str) -> ImageVolume | None:
+    """Take the name of an image's volume apart; None for any other volume."""
     match = _IMAGE_VOLUME.fullmatch(name)
-    return match["base"] if match else None
+    return ImageVolume(match["published"], match["part"]) if match else None
+
+
+def identity_digits(published: str) -> str | None:
+    """Return the first digits of the identity of a published image; None if that is not the name of one."""
+    match = _IMAGE.fullmatch(published)
+    return match["identity"] if match else None
+
+
+def images_named_in(text: str) -> frozenset[str]:
+    """Return what is named in a text that was published: the volumes of it, or itself."""
+    return frozenset(match[0] for match in _IMAGE.finditer(text))
 
 
 def mac_address(domain: str) -> str:

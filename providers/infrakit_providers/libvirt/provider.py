@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
 from zlib import crc32
 
-from infrakit_providers.libvirt import domains, images, leftovers, wire
+from infrakit_providers.libvirt import domains, images, leftovers, publications, wire
 from infrakit_providers.libvirt.connection import Lines
 from infrakit_providers.libvirt.faults import translating
 from infrakit_providers.libvirt.launching import Launch, has_output
@@ -21,6 +21,7 @@ from infrakit_providers.libvirt.storage import Pool
 from infrakit_py.errors import ProviderError
 from infrakit_py.model.instance import Instance, InstanceId, InstanceState
 from infrakit_py.model.spec import Image
+from infrakit_py.spi.images import Publication
 from infrakit_py.spi.provider import (
     CallLimits,
     DestroyRequest,
@@ -43,7 +44,7 @@ _SPARE_LINES: Final = 2
 _NAME_LOCKS: Final = 64
 _SHUTOFF: Final = 5
 
-Request = TypeVar("Request", ProvisionRequest, DestroyRequest, TagRequest, Leftover)
+Request = TypeVar("Request", ProvisionRequest, DestroyRequest, TagRequest, Leftover, Publication)
 
 
 class LibvirtProvider(Provider):
@@ -57,6 +58,7 @@ class LibvirtProvider(Provider):
         self.limits = CallLimits(parallel_calls=settings.parallel_calls)
         self._settings = settings
         self._clock = context.clock
+        self._disks = context.disks
         self._wakes: tuple[Callable[[], None], ...] = ()
         self._locks = [threading.Lock() for _ in range(_NAME_LOCKS)]
         calls = settings.parallel_calls + _SPARE_LINES
@@ -101,11 +103,29 @@ class LibvirtProvider(Provider):
     def published(self, images_: Sequence[Image]) -> frozenset[str]:
         with self._calling("look for images") as connection:
             pool = self._pool(connection)
-            return frozenset(image.identity for image in images_ if images.is_published(pool, image))
+            missing = {image.identity for image in images_ if not images.is_published(pool, image)}
+            return frozenset(image.identity for image in images_) - missing  # one may be wanted in several ways
 
     def publish(self, image: Image, progress: Callable[[int, int], None]) -> None:
+        if self.published([image]):
+            if image.files:
+                progress(image.size, image.size)
+            return
+        files = images.files_to_publish(image, self._disks)  # making a disk takes its time: no connection is held
         with self._calling(f"publish image {image.name}") as connection:
-            images.publish(self._pool(connection), image, progress)
+            images.publish(self._pool(connection), image, files, progress)
+
+    def publications(self) -> Sequence[Publication]:
+        with self._calling("look for images") as connection:
+            return publications.published(connection, self._pool(connection))
+
+    def unpublish(self, publications_: Sequence[Publication]) -> Sequence[Outcome]:
+        def delete(publication: Publication) -> Outcome:
+            with self._calling(f"delete {publication.name}") as connection:
+                publications.unpublish(connection, self._pool(connection), publication.id)
+                return Outcome()
+
+        return _each(publications_, delete)
 
     def leftovers(self, cluster: str) -> Sequence[Leftover]:
         with self._calling(f"look for what {cluster} left behind") as connection:

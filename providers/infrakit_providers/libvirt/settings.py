@@ -6,12 +6,16 @@ from typing import Annotated, Final, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 from infrakit_py.model.quantities import format_size, parse_duration, parse_size
-from infrakit_py.model.spec import Image, ImageForm
+from infrakit_py.model.spec import AMD64, Image, ImageForm
 from infrakit_py.spi.complaint import Complaint
 from infrakit_py.spi.provider import MachineReview
 
 MIB: Final = 2**20
-DISK_FORMATS: Final = ("raw", "qcow2")
+OVERLAID: Final = ("raw", "qcow2")
+"""Formats of disks that machines lay an overlay over."""
+CDROM: Final = "iso"
+PUBLISHED_AS: Final = {"raw": "raw", "qcow2": "qcow2", "gcp": "qcow2", CDROM: CDROM}
+"""What becomes of an image that is a disk, by its format."""
 
 
 def _size(written: object) -> int:
@@ -53,8 +57,8 @@ class Settings(BaseModel):
 class Machine(BaseModel):
     """One machine's shape. Sizes are bytes once validated.
 
-    `root_disk` is an empty scratch disk for an image that boots from its kernel, and the size to grow to for an
-    image that is a disk.
+    `root_disk` is an empty scratch disk for an image that boots from its kernel or a CD-ROM, and the size to grow to
+    for an image that is a disk.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
@@ -78,15 +82,25 @@ def complaints(review: MachineReview) -> Iterable[Complaint]:
 
 
 def _image_complaints(image: Image, machine: Machine) -> Iterable[Complaint]:
-    if image.form is ImageForm.DISK and image.disk_format not in DISK_FORMATS:
-        formats = " and ".join(DISK_FORMATS)
-        yield Complaint((), f"image {image.name}: libvirt boots {formats} disks here, not {image.disk_format}")
+    if image.form is ImageForm.DISK and image.disk_format not in PUBLISHED_AS:
+        formats = ", ".join(PUBLISHED_AS)
+        yield Complaint((), f"image {image.name}: libvirt boots disks of format {formats}, not {image.disk_format}")
     if image.form is ImageForm.REFERENCE and ("/" in image.reference or not image.reference):
         yield Complaint(
             (), f"image {image.name}: a reference is the name of a volume in the storage pool, not a path"
         )
-    if image.form is ImageForm.DISK and image.disk_format == "raw" and machine.root_disk is not None:
-        size = image.files["disk"].size
-        if machine.root_disk < size:
-            least = format_size(size)
-            yield Complaint(("root_disk",), f"smaller than the disk of image {image.name}, which has {least}")
+    if image.as_disk and image.architecture != AMD64:
+        yield Complaint(
+            (), f"image {image.name}: disks are made for {AMD64} only; boot its kernel (format: kernel+initrd)"
+        )
+    least = _least_root_disk(image)
+    if machine.root_disk is not None and machine.root_disk < least:
+        text = f"smaller than the disk of image {image.name}, which has {format_size(least)}"
+        yield Complaint(("root_disk",), text)
+
+
+def _least_root_disk(image: Image) -> int:
+    """Return how large the disk is that machines overlay, in bytes; 0 where there is none, or nobody knows yet."""
+    if image.form is ImageForm.DISK and image.disk_format == "raw":
+        return image.files["disk"].size
+    return image.disk_size if image.as_disk else 0

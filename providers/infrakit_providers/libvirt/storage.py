@@ -65,6 +65,20 @@ class Pool:
         self.refresh()
         return sorted(str(volume.name()) for volume in self._pool.listAllVolumes(0))
 
+    def files(self) -> list[volume_xml.VolumeFile]:
+        """Return all volumes that are there now, as files."""
+        import libvirt
+
+        self.refresh()
+        found = []
+        for volume in self._pool.listAllVolumes(0):
+            try:
+                found.append(volume_xml.parse_file(volume.XMLDesc(0)))
+            except libvirt.libvirtError as exc:
+                if not faults.is_missing(exc):
+                    raise
+        return sorted(found, key=lambda file: file.name)
+
     def find(self, volume: str) -> volume_xml.VolumeShape | None:
         """Return what a volume is; None if there is none, for certain."""
         shape = self._known(volume)

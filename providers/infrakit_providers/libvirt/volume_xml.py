@@ -25,6 +25,16 @@ class VolumeShape:
     backing_path: str
 
 
+@dataclass(frozen=True, slots=True)
+class VolumeFile:
+    """A volume as a file: its bytes, when it was last written (Unix time; 0 where nobody says), what it lies over."""
+
+    name: str
+    size: int
+    written_at: float
+    backing_path: str
+
+
 def volume_xml(
     name: str, *, capacity: int, format: str = "raw", mode: str = "0600", backing: Backing | None = None
 ) -> str:
@@ -50,6 +60,17 @@ def parse_volume(xml: str) -> VolumeShape:
     return VolumeShape(
         capacity=int(volume.findtext("capacity", "0")),
         format="" if format is None else format.get("type", ""),
+        backing_path=volume.findtext("backingStore/path", ""),
+    )
+
+
+def parse_file(xml: str) -> VolumeFile:
+    """Read what a volume's XML says of its file. `physical` is the file's size; `capacity` is what a guest sees."""
+    volume = ET.fromstring(xml)
+    return VolumeFile(
+        name=volume.findtext("name", ""),
+        size=int(volume.findtext("physical") or volume.findtext("capacity") or 0),
+        written_at=float(volume.findtext("target/timestamps/mtime", "0")),
         backing_path=volume.findtext("backingStore/path", ""),
     )
 

@@ -3,7 +3,7 @@
 Tags live in an element of our own namespace. A domain without it is somebody else's, whatever its name says.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 from xml.etree import ElementTree as ET
@@ -55,13 +55,14 @@ class KernelBoot:
 
 @dataclass(frozen=True, slots=True)
 class Disk:
-    """A virtio disk. The guest finds it by its serial, never by its device name."""
+    """A virtio disk, which the guest finds by its serial, never by its device name; or a CD-ROM, read-only."""
 
     path: str
     serial: str
     format: str = "qcow2"
     readonly: bool = False
     boots: bool = False
+    cdrom: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,8 +232,10 @@ def _os(kernel: KernelBoot | None) -> ET.Element:
 
 
 def _add_devices(devices: ET.Element, wanted: Definition) -> None:
-    for letter, disk in zip("abcdefgh", wanted.disks, strict=False):
-        devices.append(_disk(disk, f"vd{letter}"))
+    letters: dict[str, Iterator[str]] = {bus: iter("abcdefgh") for bus in ("hd", "vd")}
+    for disk in wanted.disks:
+        bus = "hd" if disk.cdrom else "vd"
+        devices.append(_disk(disk, f"{bus}{next(letters[bus])}"))
     ET.SubElement(devices, "controller", type="usb", index="0", model="none")
     interface = ET.SubElement(devices, "interface", type="network")
     ET.SubElement(interface, "mac", address=wanted.mac)
@@ -247,13 +250,14 @@ def _add_devices(devices: ET.Element, wanted: Definition) -> None:
 
 
 def _disk(disk: Disk, device: str) -> ET.Element:
-    element = ET.Element("disk", type="file", device="disk")
+    element = ET.Element("disk", type="file", device="cdrom" if disk.cdrom else "disk")
     ET.SubElement(element, "driver", name="qemu", type=disk.format)
     ET.SubElement(element, "source", file=disk.path)
-    ET.SubElement(element, "target", dev=device, bus="virtio")
-    if disk.readonly:
+    ET.SubElement(element, "target", dev=device, bus="ide" if disk.cdrom else "virtio")
+    if disk.readonly or disk.cdrom:
         ET.SubElement(element, "readonly")
-    _text(element, "serial", disk.serial)
+    if disk.serial:
+        _text(element, "serial", disk.serial)
     if disk.boots:
         ET.SubElement(element, "boot", order="1")
     return element
