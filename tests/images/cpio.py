@@ -15,11 +15,11 @@ class CpioArchive:
         self._inode = 0
         self._directories: set[str] = set()
 
-    def directory(self, name: str) -> None:
+    def directory(self, name: str, *, permissions: int = 0o755) -> None:
         for path in (*reversed(PurePosixPath(name).parents), PurePosixPath(name)):
             if path.name and str(path) not in self._directories:
                 self._directories.add(str(path))
-                self._entry(str(path), stat.S_IFDIR | 0o755)
+                self._entry(str(path), stat.S_IFDIR | permissions)
 
     def file(self, name: str, content: bytes, *, permissions: int = 0o644) -> None:
         self.directory(str(PurePosixPath(name).parent))

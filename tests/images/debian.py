@@ -34,11 +34,14 @@ class Kernel:
 
 def find_kernel() -> Kernel:
     """Return the newest cloud kernel of this machine, else of the cache, else download one."""
-    for root in (Path("/"), *sorted(_cache().glob("kernel-*"), key=lambda path: _version(path.name), reverse=True)):
+    for root in (
+        Path("/"),
+        *sorted(cache_directory().glob("kernel-*"), key=lambda path: _version(path.name), reverse=True),
+    ):
         if kernel := _kernel_below(root):
             return kernel
     package = _kernel_dependency()
-    root = _unpacked(package, _cache() / f"kernel-{package.removeprefix('linux-image-')}")
+    root = _unpacked(package, cache_directory() / f"kernel-{package.removeprefix('linux-image-')}")
     if kernel := _kernel_below(root):
         return kernel
     raise ImageError(
@@ -50,12 +53,18 @@ def find_busybox() -> Path:
     """Return a statically linked busybox: this machine's, else the cache's, else download one."""
     if busybox := _busybox_below(Path("/")):
         return busybox
-    root = _cache() / "busybox"
+    root = cache_directory() / "busybox"
     if not root.exists():
         _unpacked(BUSYBOX_PACKAGE, root)
     if busybox := _busybox_below(root):
         return busybox
     raise ImageError(f"{root} holds no static busybox: remove that directory")
+
+
+def unpacked_package(package: str) -> Path:
+    """Return the tree of a package, as dpkg would install it: the cache's, else download one."""
+    tree = cache_directory() / "packages" / package
+    return tree if tree.exists() else _unpacked(package, tree)
 
 
 def modules_in_load_order(kernel: Kernel, wanted: Iterable[str]) -> dict[str, bytes]:
@@ -82,7 +91,8 @@ def modules_in_load_order(kernel: Kernel, wanted: Iterable[str]) -> dict[str, by
     return ordered
 
 
-def _cache() -> Path:
+def cache_directory() -> Path:
+    """Return where unpacked packages are kept between runs."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "infrakit-py-tests"
 
 

@@ -7,7 +7,7 @@ settings give another identity, so that a rollout has something to roll.
 import gzip
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from tests.images.debian import find_busybox, find_kernel, modules_in_load_order
 
 GUEST = Path(__file__).parent / "guest"
 CMDLINE = "console=ttyS0 panic=10"
+VIRTIO_MODULES = ("virtio_pci", "virtio_net", "virtio_blk", "isofs", "button", "evdev", "virtio-rng")
 MODULES = (
     "virtio_pci", "virtio_net", "virtio_blk", "virtio_scsi", "sr_mod", "ata_piix", "isofs", "button", "evdev",
     "virtio-rng",
@@ -48,16 +49,7 @@ def build_image(prefix: Path, *, settings: Mapping[str, str], health: str = "ok"
         raise ValueError(f"health {health!r}: use ok, never, after:SECONDS or until:SECONDS")
     kernel = find_kernel()
     archive = CpioArchive()
-    for name in ("dev", "mnt", "proc", "run", "sys", "tmp"):
-        archive.directory(name)
-    archive.character_device("dev/console", 5, 1)
-    archive.file("bin/busybox", find_busybox().read_bytes(), permissions=0o755)
-    for applet in APPLETS:
-        archive.link(f"bin/{applet}", "busybox")
-    modules = modules_in_load_order(kernel, MODULES)
-    for name, content in modules.items():
-        archive.file(f"lib/modules/{name}", content)
-    archive.file("etc/modules", _lines(*modules))
+    add_base(archive)
     _add_guest(archive, settings, health)
 
     image = BuiltImage(prefix, *(Path(f"{prefix}-{part}") for part in ("kernel", "initrd.img", "cmdline")))
@@ -66,6 +58,20 @@ def build_image(prefix: Path, *, settings: Mapping[str, str], health: str = "ok"
     image.initrd.write_bytes(gzip.compress(archive.content(), compresslevel=9, mtime=0))
     image.cmdline.write_text(CMDLINE)
     return image
+
+
+def add_base(archive: CpioArchive, more_applets: Iterable[str] = (), modules: Iterable[str] = MODULES) -> None:
+    """Add what every test machine has: empty mount points, the console, busybox, modules of the kernel."""
+    for name in ("dev", "mnt", "proc", "run", "sys", "tmp"):
+        archive.directory(name)
+    archive.character_device("dev/console", 5, 1)
+    archive.file("bin/busybox", find_busybox().read_bytes(), permissions=0o755)
+    for applet in (*APPLETS, *more_applets):
+        archive.link(f"bin/{applet}", "busybox")
+    found = modules_in_load_order(find_kernel(), modules)
+    for name, content in found.items():
+        archive.file(f"lib/modules/{name}", content)
+    archive.file("etc/modules", _lines(*found))
 
 
 def _add_guest(archive: CpioArchive, settings: Mapping[str, str], health: str) -> None:

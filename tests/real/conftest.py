@@ -5,16 +5,25 @@ A machine that cannot run them skips these tests and says why; with INFRAKIT_REQ
 
 import importlib.util
 import os
-from collections.abc import Iterator
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
+from tests import linuxkit
 from tests.hosts import PrivateLibvirtd, missing_requirements
 from tests.images import BuiltImage, ImageError, build_image, missing_disk_tools
+from tests.images.debian import find_busybox, find_kernel
+from tests.linuxkit.catalogue import COMPONENTS
 from tests.real.operator import Hypervisor, Operator
 
+EXAMPLES = Path(__file__).parents[2] / "examples"
 PYTHON_PACKAGES = {"libvirt": "libvirt-python", "pycdlib": "pycdlib"}
+
+Example = Callable[[str, Mapping[str, str]], Operator]
+"""Copies an example by its name, for an operator with a few variables more in the environment."""
 
 
 @pytest.fixture(scope="session")
@@ -71,6 +80,49 @@ def operator(
     someone.write()
     yield someone
     someone.infra("destroy", "--auto-approve")
+    assert hypervisor.domains() == []
+    assert hypervisor.volumes() == []
+
+
+@pytest.fixture(scope="session")
+def linuxkit_possible(real_machines_possible: None) -> None:
+    """Fetch what images of the stand-in for `linuxkit` are made from, and see that READMEs can be followed."""
+    for tool in ("curl", "awk"):
+        if shutil.which(tool) is None:
+            _leave_out(f"the program {tool} is not installed")
+    try:
+        find_kernel()
+        find_busybox()
+        for component in COMPONENTS.values():
+            component.programs()
+    except ImageError as exc:
+        _leave_out(str(exc))
+
+
+@pytest.fixture
+def example(
+    linuxkit_possible: None,
+    host: PrivateLibvirtd,
+    hypervisor: Hypervisor,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Example]:
+    """Copies one of the examples, for an operator who has the stand-in for `linuxkit` on the PATH."""
+    operators: list[Operator] = []
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+
+    def copied(name: str, more_environment: Mapping[str, str]) -> Operator:
+        directory = tmp_path / name
+        shutil.copytree(EXAMPLES / name, directory)
+        found = {**linuxkit.environment(tmp_path), "LIBVIRT_URI": host.uri, "VIRT_TYPE": "qemu"}
+        found["PATH"] = f"{Path(sys.executable).parent}:{found['PATH']}"
+        operators.append(Operator(host, directory, {}, {**found, **more_environment}))
+        return operators[-1]
+
+    yield copied
+    for someone in operators:
+        someone.infra("destroy", "--auto-approve")
     assert hypervisor.domains() == []
     assert hypervisor.volumes() == []
 

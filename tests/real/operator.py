@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from threading import Event, Thread
@@ -76,13 +76,25 @@ class Operator:
 
     def infra(self, *arguments: str, expect: int = 0) -> str:
         """Run a command to its end and return what it printed."""
+        return self._ended(arguments, expect).stdout
+
+    def complaint(self, *arguments: str) -> str:
+        """Run a command that must fail, and return what it complained about."""
+        return self._ended(arguments, 1).stderr
+
+    def _ended(self, arguments: Sequence[str], expect: int) -> "subprocess.CompletedProcess[str]":
         command = self.host.command_inside(self.command(*arguments))
         done = subprocess.run(
             command, env=self.environment, capture_output=True, text=True, timeout=APPLY_SECONDS, check=False
         )
         print(done.stdout, done.stderr, sep="\n")
         assert done.returncode == expect, f"{arguments}: exit {done.returncode}\n{done.stdout}\n{done.stderr}"
-        return done.stdout
+        return done
+
+    def put_first_on_path(self, directory: Path) -> "Operator":
+        """Return this operator with the programs of a directory at hand."""
+        path = f"{directory}:{self.environment['PATH']}"
+        return replace(self, more_environment={**self.more_environment, "PATH": path})
 
     def apply(self, *more: str, expect: int = 0) -> str:
         return self.infra("apply", "--auto-approve", *more, expect=expect)

@@ -13,6 +13,7 @@ pytestmark = pytest.mark.real
 KILLS = 5
 
 
+@pytest.mark.long
 def test_a_cluster_lives_through_its_life(operator: Operator, hypervisor: Hypervisor) -> None:
     """Create, roll without an outage, heal, forget all local state, scale down, destroy."""
     operator.write(web={"size": 3, "image": "v1"})
@@ -52,6 +53,7 @@ def test_a_cluster_lives_through_its_life(operator: Operator, hypervisor: Hyperv
     assert left["launched_at"] == min(ages.values()), "of healthy machines the youngest go first"
 
 
+@pytest.mark.long
 def test_a_named_member_keeps_its_data_disk_over_a_replacement(operator: Operator) -> None:
     machine = {"memory": "160MiB", "data_disk": "16MiB"}
     operator.write(db={"logical_ids": ["db-1", "db-2"], "image": "v1", "machine": machine})
@@ -78,6 +80,7 @@ def test_a_check_that_no_machine_passes_costs_none_that_serves(operator: Operato
     assert min(seen.counts) >= 2
 
 
+@pytest.mark.long
 def test_apply_killed_at_any_moment_is_finished_by_the_next(operator: Operator, hypervisor: Hypervisor) -> None:
     chance = random.Random(20)
     killed = 0

@@ -19,6 +19,7 @@ def health(grace: str) -> Mapping[str, object]:
     return {"http": check, "interval": "500ms", "timeout": "3s", "grace": grace}
 
 
+@pytest.mark.long
 def test_a_version_that_is_never_healthy_costs_one_machine_and_is_gone_back_from(
     operator: Operator, hypervisor: Hypervisor
 ) -> None:

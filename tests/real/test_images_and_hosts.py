@@ -76,6 +76,7 @@ def test_a_data_disk_survives_the_replacement_of_its_machine(guests: Guests, ima
     assert root.read_bytes() == bytes(2**20)
 
 
+@pytest.mark.long
 def test_health_may_come_late_and_end_early(guests: Guests, images: Images, tmp_path: Path) -> None:
     slow_image = build_image(tmp_path / "slow", settings={"version": "slow"}, health="after:3")
     mortal_image = build_image(tmp_path / "mortal", settings={"version": "mortal"}, health="until:3")
@@ -101,7 +102,7 @@ def test_the_power_button_turns_a_guest_off(guests: Guests, images: Images) -> N
     assert "guest: power button" in guest.console()
 
 
-@pytest.mark.parametrize("format", ["raw", "qcow2"])
+@pytest.mark.parametrize("format", [pytest.param("raw", marks=pytest.mark.long), "qcow2"])
 def test_a_disk_made_from_an_image_boots(
     disks_possible: None, guests: Guests, images: Images, tmp_path: Path, format: Literal["raw", "qcow2"]
 ) -> None:
