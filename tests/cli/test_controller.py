@@ -253,7 +253,9 @@ def test_json_is_an_object_a_line_also_of_mistakes(converged: Shell, start: Star
     assert controller.err == ""
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.long)], ids=lambda number: number.name
+)
 def test_a_stop_ends_it_within_seconds_and_leaves_no_lock(number: signal.Signals, shell: Shell, start: Start) -> None:
     shell.write(cluster(web=web(), provider={"boot_time": "30s"}))
     controller = start(shell)

@@ -86,6 +86,7 @@ def test_a_pause_reaches_an_apply_that_holds_the_cluster(baking: Shell) -> None:
     assert standing(baking)["phase"] in ("baking", "rolling")
 
 
+@pytest.mark.long
 def test_an_undo_reaches_an_apply_that_holds_the_cluster(baking: Shell) -> None:
     result = baking.infra("rollout", "undo", "--reason", "slow")
     assert result.code == 0, result
@@ -142,6 +143,7 @@ def test_what_is_resumed_is_tried_again_and_old_failures_are_forgiven(stopped: S
     assert standing(stopped)["phase"] == "complete"
 
 
+@pytest.mark.long
 def test_what_is_resumed_after_a_rollback_goes_to_the_declared_version_again(converged: Shell) -> None:
     converged.write(cluster(web=web(image="a2"), db=db()))
     assert converged.infra("apply", "--auto-approve").code == 0

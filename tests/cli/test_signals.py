@@ -14,7 +14,9 @@ def end(process: "subprocess.Popen[str]", seconds: float = 15.0) -> tuple[int, s
     return process.returncode, err
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.long)], ids=lambda number: number.name
+)
 def test_a_signal_in_mid_rollout_ends_it_and_repeating_converges(number: signal.Signals, converged: Shell) -> None:
     before = set(converged.ids())
     converged.write(cluster(web=web(image="a2"), db=db(image="a2"), provider={"boot_time": "500ms"}))

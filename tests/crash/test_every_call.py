@@ -235,7 +235,7 @@ CASES = [
         cloud,
         moment,
         id=f"{name}-{cloud}-{moment.value}",
-        marks=[pytest.mark.long] if (name, cloud, moment) == ("rollout", "late", Moment.LOST) else [],
+        marks=[pytest.mark.long] if (name, cloud) == ("rollout", "late") and moment is not Moment.IN_FLIGHT else [],
     )
     for name in SCENES
     for cloud in CLOUDS

@@ -360,7 +360,10 @@ def terminate(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize("lose", [kill, terminate], ids=["dead", "gone"])
-@pytest.mark.parametrize("image", ["a1", "a2"], ids=["others grow", "others grow and roll"])
+@pytest.mark.parametrize(
+    "image",
+    [pytest.param("a1", id="others grow", marks=pytest.mark.long), pytest.param("a2", id="others grow and roll")],
+)
 def test_what_one_group_has_lost_is_replaced_before_another_goes_on_growing(
     image: str, lose: Callable[[Lab], None]
 ) -> None:

@@ -11,6 +11,7 @@ from tests.simulation.mutations import MUTATIONS, Mutation
 from tests.simulation.simulation import simulate
 
 SEEDS = 300
+USUAL = 150  # those below run always, the others in the long run
 CHUNK = 30
 SAMPLE = range(1000, 1006)
 FOUND_A_BUG = {
@@ -27,7 +28,10 @@ FOUND_A_BUG = {
 }
 
 
-@pytest.mark.parametrize("first", range(0, SEEDS, CHUNK))
+@pytest.mark.parametrize(
+    "first",
+    [pytest.param(first, marks=[pytest.mark.long] if first >= USUAL else []) for first in range(0, SEEDS, CHUNK)],
+)
 def test_no_invariant_breaks(first: int) -> None:
     reports = [simulate(seed) for seed in range(first, first + CHUNK)]
     assert [f"seed {report.seed}: {report.violation}" for report in reports if report.violation] == []
