@@ -77,19 +77,19 @@ def serving(fake: FakeGCE, group: str, declared: Document) -> list[Instance]:
     return [one for one in running if _is_served(fake, one)] if _is_behind(declared) else running
 
 
-def faults_of(fake: FakeGCE, document: Document | None) -> list[str]:
+def faults_of(fake: FakeGCE, document: Document | None, images: Mapping[str, str] = IMAGES) -> list[str]:
     """Return in what the project differs from what is declared: missing, surplus, unlike, leaked, unlabelled.
 
-    Without a document nothing at all may be there.
+    Without a document nothing at all may be there. `images` are the paths of those that the document names.
     """
     with fake.world.lock:
         fake.world.settle()
-        return list(_faults(fake, document["groups"] if document else {}))
+        return list(_faults(fake, document["groups"] if document else {}, images))
 
 
-def _faults(fake: FakeGCE, groups: Mapping[str, Any]) -> Iterator[str]:
+def _faults(fake: FakeGCE, groups: Mapping[str, Any], images: Mapping[str, str]) -> Iterator[str]:
     for name, group in groups.items():
-        yield from _faults_of_group(fake, name, group)
+        yield from _faults_of_group(fake, name, group, images)
     declared = {one.machine for name in groups for one in members(fake, name)}
     for one in fake.instances():
         if one.machine not in declared:
@@ -107,7 +107,7 @@ def _faults(fake: FakeGCE, groups: Mapping[str, Any]) -> Iterator[str]:
         yield f"behind the load balancer are {sorted(joined)}, not {sorted(behind)}"
 
 
-def _faults_of_group(fake: FakeGCE, name: str, group: Mapping[str, Any]) -> Iterator[str]:
+def _faults_of_group(fake: FakeGCE, name: str, group: Mapping[str, Any], images: Mapping[str, str]) -> Iterator[str]:
     there = members(fake, name)
     slots = sorted(tags_of(one).get(tags.SLOT, "?") for one in there)
     names = group.get("logical_ids")
@@ -117,7 +117,7 @@ def _faults_of_group(fake: FakeGCE, name: str, group: Mapping[str, Any]) -> Iter
     if names is not None and slots != sorted(names):
         yield f"{name}: members {slots}, not {names}"
     for one in there:
-        if (reference := _image_of(one)) != IMAGES[group["image"]]:
+        if (reference := _image_of(one)) != images[group["image"]]:
             yield f"{name}: {one.name} boots from {reference}"
         if (state := fake.state_of(one.id)) != "RUNNING":
             yield f"{name}: {one.name} is {state}"
@@ -179,7 +179,7 @@ def name_of(call: Call) -> str:
     match call.method:
         case "DELETE":
             return f"{path[-2]}.delete"
-        case "POST" if path[-1] in ("instances", "disks", "addresses"):
+        case "POST" if path[-1] in ("instances", "disks", "addresses", "images"):
             return f"{path[-1]}.insert"
         case _:
             return path[-1]

@@ -3,19 +3,25 @@
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from unittest.mock import patch
 
 from infrakit_providers.gcp import plugin
-from infrakit_providers.gcp.clients import ENDPOINT_VARIABLE
+from infrakit_providers.gcp.clients import ENDPOINT_VARIABLE, STORAGE_ENDPOINT_VARIABLE
 from infrakit_providers.gcp.labels import read, read_item
 from infrakit_py.clock import VirtualClock
+from infrakit_py.images.cache import Cache
+from infrakit_py.images.disks import DiskMaker
 from infrakit_py.images.identity import read_image
 from infrakit_py.model.instance import InstanceId
 from infrakit_py.model.spec import Image, ImageForm, Json
 from infrakit_py.spi.provider import Now, Provider, ProviderContext
 from infrakit_py.testing.conformance import ConformanceTarget
 from tests.fakes.gce import FakeGCE, FakeSettings
+from tests.fakes.gce.storage import BUCKET
+from tests.gcp.archives import archive_image
 
 PROJECT = "infrakit-test"
 REGION = "europe-west1"
@@ -37,6 +43,7 @@ def credentials(url: str, key_file: Path) -> Iterator[None]:
     """Let every client of this process speak to a server, with a service account that it knows."""
     environment = {
         ENDPOINT_VARIABLE: url,
+        STORAGE_ENDPOINT_VARIABLE: url,
         "GOOGLE_APPLICATION_CREDENTIALS": str(key_file),
         "NO_GCE_CHECK": "true",
     }
@@ -51,8 +58,8 @@ def fake_gce(settings: FakeSettings | None = None, clock: Now | None = None) -> 
         assert not fake.mistakes, fake.mistakes
 
 
-def opened(clock: Now, settings: Mapping[str, Json] = SETTINGS) -> Provider:
-    return plugin.open(settings, ProviderContext(clock, Path()))
+def opened(clock: Now, settings: Mapping[str, Json] = SETTINGS, cache: Path = Path("none")) -> Provider:
+    return plugin.open(settings, ProviderContext(clock, Path(), DiskMaker(Cache(cache))))
 
 
 def tags_of(fake: FakeGCE, name: str) -> dict[str, str]:
@@ -68,16 +75,18 @@ def fake_target(
     wrap: Callable[[Provider], Provider] = lambda provider: provider,
 ) -> Iterator[ConformanceTarget]:
     """Open Compute Engine in virtual time as a target of the conformance suite."""
-    clock = VirtualClock()
-    written = {**SETTINGS, "listing_lag": lag}
+    clock, numbers = VirtualClock(), count(1)
+    written = {**SETTINGS, "listing_lag": lag, "publish": {"bucket": BUCKET}}
     with (
+        TemporaryDirectory(prefix="images-") as images,
         fake_gce(settings or FakeSettings(boot_seconds=20, delete_seconds=30), clock) as fake,
         ConformanceTarget(
-            provider=wrap(opened(clock, written)),
-            open_another=lambda: wrap(opened(clock, written)),
+            provider=wrap(opened(clock, written, Path(images))),
+            open_another=lambda: wrap(opened(clock, written, Path(images))),
             machine=MACHINE,
             other_machine={"machine_types": "e2-medium"},
             image=image(),
+            new_image=lambda: archive_image(Path(images) / "disk.tar.gz", next(numbers)),
             clock=clock,
             unknown_id=UNKNOWN,
             within_seconds=600,

@@ -58,9 +58,9 @@ class Meddled(Caller):
         known = self.answers.get(f"{service}.{method}")
         return known if known is not None else super().ask(service, method, doing, **request)
 
-    def act(self, service: str, method: str, doing: str, *, request_id: str = "", **request: Any) -> Operation:
+    def act(self, service: str, method: str, doing: str, **request: Any) -> Operation:
         self.before.pop(f"{service}.{method}", lambda: None)()
-        return super().act(service, method, doing, request_id=request_id, **request)
+        return super().act(service, method, doing, **request)
 
 
 class Scene:

@@ -18,7 +18,7 @@ from infrakit_providers.gcp.quotas import demands
 from infrakit_providers.gcp.settings import Settings
 from infrakit_py.clock import VirtualClock
 from infrakit_py.model import tags
-from infrakit_py.model.spec import Image, ImageForm, Json
+from infrakit_py.model.spec import Image, Json
 from infrakit_py.spi.provider import Examining, Finding, Grade, Provider, ProvisionRequest, Wanted
 from tests.fakes.gce import FakeGCE, FakeSettings
 from tests.fakes.gce.asking import Asked
@@ -144,7 +144,7 @@ def test_an_examination_makes_few_calls(shop: Scene) -> None:
 def test_the_least_role_allows_an_examination(shop: Scene) -> None:
     wanted = wants_such(WHOLE)
     machine = Machine.model_validate(dict(wanted.machine))
-    allowed = needs([(machine, wanted.named, wanted.image.reference)], Settings.model_validate(dict(SETTINGS))).own
+    allowed = needs([(machine, wanted.named, wanted.image)], Settings.model_validate(dict(SETTINGS))).own
     for permission in {one for some in ALWAYS.values() for one in some} - {*allowed}:
         shop.fake.deny(permission)
     assert {one.grade for one in shop.examine(wanted)} == {Grade.OK}
@@ -269,10 +269,6 @@ def test_permissions_in_other_projects_are_named_and_not_examined(shop: Scene) -
         (
             "image", wants(machine_types="t2a-standard-1", zones=[B]), Grade.PROBLEM,
             f"{LINUX} is for X86_64, and t2a-standard-1 is ARM64",
-        ),
-        (
-            "image", wants(of=Image("disk", "ab" * 32, ImageForm.DISK)), Grade.PROBLEM,
-            "image disk is no image of Compute Engine",
         ),
         (
             "image", wants(disks=[{"image": "global/images/none"}]), Grade.PROBLEM,

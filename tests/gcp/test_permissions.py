@@ -10,6 +10,7 @@ from infrakit_providers.gcp.permissions import ACT_AS, Needs, least_role, needs
 from infrakit_providers.gcp.settings import Settings
 from infrakit_py.model.spec import Json
 from tests.fakes.gce.document import document
+from tests.gcp.ground import image as of_reference
 from tests.gcp.material import ACCOUNT, KEY, SUBNETWORK, WHOLE_MACHINE
 
 SETTINGS: Final = Settings(project="shop-123", region="europe-west1")
@@ -24,12 +25,12 @@ NO_METHOD: Final = {
 
 def needed(*written: dict[str, Json], named: bool = True, image: str = OWN_IMAGE) -> Needs:
     machines = [Machine.model_validate({"machine_types": "n2-standard-2", **one}) for one in written or ({},)]
-    return needs([(machine, named, image) for machine in machines], SETTINGS)
+    return needs([(machine, named, of_reference(image)) for machine in machines], SETTINGS)
 
 
 def role(*written: dict[str, Json], image: str = OWN_IMAGE, cluster: str = "prod") -> str:
     machines = [Machine.model_validate({"machine_types": "n2-standard-2", **one}) for one in written or ({},)]
-    return least_role(cluster, [(machine, True, image) for machine in machines], SETTINGS)
+    return least_role(cluster, [(machine, True, of_reference(image)) for machine in machines], SETTINGS)
 
 
 def test_a_plain_group_needs_little() -> None:

@@ -12,12 +12,13 @@ from infrakit_providers.gcp import plugin
 from infrakit_providers.gcp.disks import GIB
 from infrakit_providers.gcp.fields import image_path, project_of, region_of
 from infrakit_providers.gcp.machine import Machine
+from infrakit_providers.gcp.publish_settings import PublishSettings
 from infrakit_providers.gcp.settings import Settings, complaints
-from infrakit_py.model.spec import Image, ImageFile, ImageForm, Json
+from infrakit_py.model.spec import Image, ImageForm, Json
 from infrakit_py.spi.provider import MachineReview, Permitting, Pointing
 from tests.gcp.material import IMAGE, KEY, PLAIN_SETTINGS, REFERENCE, WHOLE_MACHINE, WHOLE_SETTINGS
 
-SDK = ("google.cloud.compute_v1", "google.api_core", "google.auth", "google.protobuf")
+SDK = ("google.cloud.compute_v1", "google.cloud.storage", "google.api_core", "google.auth", "google.protobuf")
 SPOT: dict[str, Json] = {"provisioning": "spot"}
 
 
@@ -55,6 +56,8 @@ def test_everything_that_may_be_written_is_accepted() -> None:
     missing = set(Machine.model_fields) - set(WHOLE_MACHINE)
     assert missing == {"confidential", "interruption"}, "a field is missing in the material"
     assert set(WHOLE_SETTINGS) == set(Settings.model_fields), "a field is missing in the material"
+    written = WHOLE_SETTINGS["publish"]
+    assert isinstance(written, dict) and set(written) == set(PublishSettings.model_fields)
     assert machine.boot_disk.size == 20 * GIB
     assert settings.home == "europe-west1"
 
@@ -418,13 +421,6 @@ def test_other_references_do_not_boot(reference: str) -> None:
     [line] = said({}, Image("web", "ab" * 32, ImageForm.REFERENCE, reference=reference))
     assert "image web: a reference is projects/PROJECT/global/images/NAME or .../images/family/FAMILY" in line
     assert isinstance(plugin, Pointing) and not plugin.points(reference)
-
-
-@pytest.mark.parametrize("form", [ImageForm.KERNEL, ImageForm.DISK])
-def test_images_that_must_be_published_first_are_refused_with_the_way_out(form: ImageForm) -> None:
-    files = {"disk": ImageFile("/d", "ab" * 32, 2**20)}
-    [line] = said({}, Image("web", "ab" * 32, form, files))
-    assert f"images of the form {form.value} cannot be published to GCP yet; use an image" in line
 
 
 def test_paths_are_taken_apart() -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Final
 
 import pytest
@@ -25,6 +26,9 @@ from infrakit_py.spi.provider import (
 from tests.fakes.gce import FakeGCE
 from tests.fakes.gce.permissions import ALWAYS
 from tests.fakes.gce.settings import SERVICE_ACCOUNT
+from tests.fakes.gce.storage import BUCKET
+from tests.fakes.gce.storage import PERMISSIONS as STORAGE
+from tests.gcp.archives import archive_image
 from tests.gcp.ground import LINUX, PROJECT, SETTINGS, fake_gce, image, opened
 from tests.gcp.test_permissions import NO_METHOD
 
@@ -33,6 +37,7 @@ FAMILY: Final = f"projects/{PROJECT}/global/images/family/linuxkit"
 EVERY_PERMISSION: Final = (
     {permission for some in ALWAYS.values() for permission in some}
     | {f"compute.{one}" for one in NO_METHOD}
+    | set(STORAGE)
     | {"compute.instances.setServiceAccount", "compute.instances.setTags", "iam.serviceAccounts.actAs"}
 )
 """All that the fake ever asks for."""
@@ -73,16 +78,21 @@ def requests(wanted: Wanted, reference: str) -> Iterator[ProvisionRequest]:
             tags.TOKEN: token,
             **({tags.LOGICAL_ID: key} if key else {}),
         }
-        yield ProvisionRequest(token, slot, own, image(reference), wanted.machine, data_key=key)
+        of = image(reference) if reference else wanted.image
+        yield ProvisionRequest(token, slot, own, of, wanted.machine, data_key=key)
 
 
 def live(provider: Provider, fake: FakeGCE, clock: VirtualClock, wanted: Sequence[Wanted]) -> None:
     """Do everything once that is ever done for a cluster."""
     assert isinstance(provider, Examining)
-    resolved = {one.group: provider.resolve(one.image.reference) for one in wanted}
-    examined = [replace(one, image=image(resolved[one.group])) for one in wanted]
+    resolved = {one.group: provider.resolve(one.image.reference) if one.image.reference else "" for one in wanted}
+    examined = [replace(one, image=image(resolved[one.group])) if one.image.reference else one for one in wanted]
     assert [one for one in provider.examine(CLUSTER, examined) if one.grade is Grade.PROBLEM] == []
+    for one in examined:
+        provider.publish(one.image, lambda done, total: None)
     assert provider.published([one.image for one in examined])
+    if any(not one.image.reference for one in wanted):
+        assert [one.complete for one in provider.publications()] == [True]
     coming = [request for one in wanted for request in requests(one, resolved[one.group])]
     tickets = provider.arrange(coming)
     coming = [replace(one, ticket=ticket) for one, ticket in zip(coming, tickets, strict=True)]
@@ -122,12 +132,25 @@ def live(provider: Provider, fake: FakeGCE, clock: VirtualClock, wanted: Sequenc
     ids=["plain", "with all around it", "an image by family", "spot", "named", "everything"],
 )
 def test_the_least_role_allows_each_call_of_a_whole_life(wanted: Sequence[Wanted]) -> None:
+    live_with_the_least_role(wanted, SETTINGS)
+
+
+def test_the_least_role_allows_images_to_be_published_and_shared(tmp_path: Path) -> None:
+    of = archive_image(tmp_path / "web.tar.gz")
+    publish: dict[str, Json] = {"bucket": BUCKET, "family": "web", "labels": {"team": "web"}}
+    wanted = [replace(wants("web", {"boot_disk": {"size": "10GiB"}}), image=of)]
+    for more in ({}, {"share_with": ["group:web@example.com"]}):
+        live_with_the_least_role(wanted, {**SETTINGS, "publish": {**publish, **more}})
+
+
+def live_with_the_least_role(wanted: Sequence[Wanted], settings: Mapping[str, Json]) -> None:
     assert isinstance(plugin, Permitting)
-    role = yaml.safe_load(plugin.permissions(CLUSTER, SETTINGS, wanted))
+    role = yaml.safe_load(plugin.permissions(CLUSTER, settings, wanted))
     clock = VirtualClock()
     with fake_gce(clock=clock) as fake:
         for permission in EVERY_PERMISSION - set(role["includedPermissions"]):
             fake.deny(permission)
-        provider = opened(clock)
+        provider = opened(clock, settings)
         live(provider, fake, clock, wanted)
+        assert (fake.published(), fake.stored()) == ([], [])
         provider.close()

@@ -127,19 +127,45 @@ class Caller:
             if not token:
                 return
 
-    def act(self, service: str, method: str, doing: str, *, request_id: str = "", **request: Any) -> Operation:
+    def act(
+        self,
+        service: str,
+        method: str,
+        doing: str,
+        *,
+        request_id: str = "",
+        definite: tuple[type[ProviderError], ...] = (NotThere,),
+        **request: Any,
+    ) -> Operation:
         """Change something, again where the answer may have been lost; return the operation that was accepted.
 
         `request_id` (a UUID) makes calls of several processes one; without it only this call's repetitions are one.
-        An operation that failed at once is an error.
+        `definite` errors say how things stand, whatever became of a call before. An operation that failed at once is
+        an error.
         """
         request = {**request, "request_id": request_id or str(uuid4())}
         call = partial(self._call, Kind.MUTATE, service, f"{method}_unary", doing, request)
-        raw = self._repeater.repeated(call, changes=True, definite=(NotThere,))
+        raw = self._repeater.repeated(call, changes=True, definite=definite)
         operation = read_operation(raw)
         if operation.ended_badly:
             raise of_operation(operation.errors, operation.status, doing)
         return operation
+
+    def change(
+        self,
+        service: str,
+        method: str,
+        doing: str,
+        *,
+        definite: tuple[type[ProviderError], ...] = (NotThere,),
+        **request: Any,
+    ) -> Any:
+        """Change something by a call that takes no `requestId`, again where its answer may have been lost.
+
+        So it must be one that may be heeded twice. Return the SDK's message.
+        """
+        call = partial(self._call, Kind.MUTATE, service, method, doing, request)
+        return self._repeater.repeated(call, changes=True, definite=definite)
 
     def look(self, operation: Operation) -> Operation:
         """Look at an operation again."""

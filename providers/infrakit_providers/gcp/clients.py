@@ -16,6 +16,7 @@ from infrakit_providers.gcp.settings import Settings
 SCOPES: Final = ("https://www.googleapis.com/auth/cloud-platform",)
 ENDPOINT_VARIABLE: Final = "CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE"
 """Where gcloud finds Compute Engine. Source: gcloud documentation, "Properties", api_endpoint_overrides."""
+STORAGE_ENDPOINT_VARIABLE: Final = "CLOUDSDK_API_ENDPOINT_OVERRIDES_STORAGE"
 CALL_SECONDS: Final = 60.0
 """For a connection, and then for each part of an answer."""
 _SPARE_CONNECTIONS: Final = 8
@@ -35,6 +36,7 @@ class Clients:
         self._lock = RLock()
         self._credentials: Any = None
         self._clients: dict[str, Any] = {}
+        self._storage: Any = None
 
     def of(self, service: str) -> Any:
         """Return the client of a service. ProviderError where there are no credentials to be had."""
@@ -50,6 +52,19 @@ class Clients:
         with self._lock:
             return AuthorizedSession(self._scoped())  # type: ignore[no-untyped-call]  # it has no types
 
+    def storage(self) -> Any:
+        """Return the client of Cloud Storage. It is imported now: most never need it."""
+        with self._lock:
+            if self._storage is None:
+                self._storage = self._made_storage()
+            return self._storage
+
+    @property
+    def universe_domain(self) -> str:
+        """Return the domain of the cloud that the credentials are for: googleapis.com, for all but a few."""
+        with self._lock:
+            return str(self._scoped().universe_domain)
+
     @property
     def resource_manager(self) -> str:
         """Return the URL of Cloud Resource Manager. Who has an endpoint of their own has it there, too."""
@@ -61,6 +76,9 @@ class Clients:
             for client in self._clients.values():
                 client.transport.close()
             self._clients.clear()
+            if self._storage is not None:
+                self._storage.close()
+                self._storage = None
 
     def _made(self, service: str) -> Any:
         from google.cloud import compute_v1
@@ -75,6 +93,20 @@ class Clients:
         connections = self._settings.parallel_calls + _SPARE_CONNECTIONS
         for scheme in ("https://", "http://"):  # there is no public way to have more than ten connections
             client.transport._session.mount(scheme, HTTPAdapter(pool_maxsize=connections))
+        return client
+
+    def _made_storage(self) -> Any:
+        from google.cloud.storage.client import Client  # type: ignore[import-untyped]  # it has no types
+
+        credentials = self._scoped()
+        options = {"universe_domain": credentials.universe_domain}
+        written = self._settings.storage_endpoint or environ.get(STORAGE_ENDPOINT_VARIABLE, "")
+        if endpoint := written.removesuffix("/").removesuffix("/storage/v1"):
+            options["api_endpoint"] = endpoint
+        client = Client(project=self.project, credentials=credentials, client_options=options)
+        # Newer SDKs look at the bucket from a thread of their own, for traces. That needs a permission that nothing
+        # else here needs, and there is no public way to do without.
+        client._bucket_metadata_cache = None
         return client
 
     def _endpoint(self) -> str:

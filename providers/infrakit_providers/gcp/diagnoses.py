@@ -107,7 +107,8 @@ def of_image(
 ) -> Finding:
     """Judge a group's image, and those of its other disks. `shapes` are the machine types that are known."""
     size = f"{image.size_gib}GiB"
-    fine = f"{image.path} ({', '.join(filter(None, (image.architecture, image.status, size)))})"
+    state = "published by the next apply" if image.is_planned else image.status
+    fine = f"{image.path} ({', '.join(filter(None, (image.architecture, state, size)))})"
     remarks = [*_of_use(image), *_of_fit(case, image, shapes), *_of_features(case.machine, image)]
     for reference, found in disk_images.items():
         if found is None:
@@ -122,6 +123,8 @@ def of_image(
 
 
 def _of_use(image: Picture) -> Iterator[Remark]:
+    if image.is_planned:
+        return
     if image.status != "READY":
         text = f"{image.path} is {image.status}, not READY"
         yield Remark(Grade.PROBLEM, text, "wait until it is, or take another image")

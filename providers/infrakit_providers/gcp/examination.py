@@ -13,16 +13,17 @@ from infrakit_providers.gcp.access import unexamined
 from infrakit_providers.gcp.calls import Caller
 from infrakit_providers.gcp.catalogue import Catalogue
 from infrakit_providers.gcp.diagnoses import Case, Quota, Shape
-from infrakit_providers.gcp.images import Images, Picture
+from infrakit_providers.gcp.images import Images, Picture, planned
 from infrakit_providers.gcp.labels import filter_of
 from infrakit_providers.gcp.machine import Machine
+from infrakit_providers.gcp.publish_settings import PublishSettings, must_be_published
+from infrakit_providers.gcp.published import reference_of
 from infrakit_providers.gcp.surroundings import BackendService, Subnetwork
 from infrakit_providers.gcp.wire import Sighting, sighting
 from infrakit_providers.gcp.zones import UP, Zones
 from infrakit_py.errors import ProviderError
 from infrakit_py.model import tags
 from infrakit_py.model.instance import InstanceState
-from infrakit_py.model.spec import ImageForm
 from infrakit_py.spi.provider import Finding, Grade, Wanted
 
 _ENOUGH_OF_A_MACHINE: Final = "nextPageToken,items/*/instances(name,zone,status,labels)"
@@ -34,12 +35,21 @@ _Shapes = Mapping[str, Mapping[str, Shape]]
 class Examination:
     """One look at everything. What it finds goes to `findings` in order."""
 
-    def __init__(self, caller: Caller, images: Images, zones: Zones, cluster: str, findings: list[Finding]) -> None:
+    def __init__(
+        self,
+        caller: Caller,
+        images: Images,
+        zones: Zones,
+        cluster: str,
+        findings: list[Finding],
+        publish: PublishSettings | None,
+    ) -> None:
         self._caller = caller
         self._images = images
         self._zones = zones
         self._cluster = cluster
         self._findings = findings
+        self._publish = publish
         self._catalogue = Catalogue(caller, zones.region)
 
     def run(self, wanted: Sequence[Wanted], statuses: Mapping[str, str] | None, everywhere: Sequence[Quota]) -> None:
@@ -90,18 +100,15 @@ class Examination:
 
     def _image(self, wanted: Wanted) -> Picture | None:
         about, image = f"group {wanted.group}: image", wanted.image
-        if image.form is not ImageForm.REFERENCE:
-            text = f"image {image.name} is no image of Compute Engine"
-            hint = "write projects/PROJECT/global/images/NAME as reference"
-            self._findings.append(Finding(about, Grade.PROBLEM, text, hint))
-            return None
         try:
-            found = self._images.find(image.reference)
+            found = self._images.find(reference_of(image))
         except ProviderError as exc:
             self._findings.append(unexamined(about, exc, needed=True))
             return None
+        if must_be_published(image):
+            return found if found is not None and self._images.has(image) else planned(image, self._publish)
         if found is None:
-            text = f"there is no image {self._images.link(image.reference)} for this account"
+            text = f"there is no image {self._images.link(reference_of(image))} for this account"
             hint = "write the path of one that machines may boot from"
             self._findings.append(Finding(about, Grade.PROBLEM, text, hint))
         return found

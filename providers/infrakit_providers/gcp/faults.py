@@ -55,6 +55,7 @@ _TYPE_MISSING: Final = re.compile(
 _IMAGE_MISSING: Final = re.compile(r"/images/[^'\s]*'?.*((not|cannot be) found|does not exist)", re.I | re.S)
 _ECHO: Final = re.compile(r"(Invalid value for field '[^']*metadata[^']*': )'.*'", re.I | re.S)
 """Compute Engine repeats what it refuses; metadata holds user data, which is shown nowhere."""
+_SDK: Final = (("google-cloud-compute", "google.cloud.compute_v1"), ("google-cloud-storage", "google.cloud.storage"))
 _TAKEN: Final = 409
 _ABSENT: Final = 404
 _OUTDATED: Final = 412
@@ -70,6 +71,10 @@ class AlreadyThere(ProviderError):
 
 class NotThere(ProviderError):
     """There is nothing of that name."""
+
+
+IMAGE_GONE: Final = (NotThere, ImageMissing)
+"""What it means that an image is not there, when nobody wants to boot from it."""
 
 
 class Outdated(ProviderError):
@@ -147,15 +152,19 @@ def _without_secrets(said: str) -> str:
     return " ".join(_ECHO.sub(r"\1'...'", said).split())
 
 
-def require_sdk() -> None:
-    """Raise PluginError unless google-cloud-compute is installed. It is not imported: that takes a second."""
+def require_sdk(*, storage: bool) -> None:
+    """Raise PluginError unless Google's libraries are installed. They are not imported: that takes a second.
+
+    `storage`: Cloud Storage's is needed, too.
+    """
     from importlib.util import find_spec
 
-    try:
-        found = find_spec("google.cloud.compute_v1")
-    except ImportError:
-        found = None
-    if found is None:
-        raise PluginError(
-            "provider plugin gcp: google-cloud-compute is not installed", hint="pip install 'infrakit-py[gcp]'"
-        )
+    for package, module in _SDK[: 2 if storage else 1]:
+        try:
+            found = find_spec(module)
+        except ImportError:
+            found = None
+        if found is None:
+            raise PluginError(
+                f"provider plugin gcp: {package} is not installed", hint="pip install 'infrakit-py[gcp]'"
+            )

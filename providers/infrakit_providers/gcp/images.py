@@ -1,25 +1,43 @@
-"""Images of Compute Engine that are there already: by path, or by the family of which one is the newest."""
+"""Images of Compute Engine as they are: by path, or by the family of which one is the newest."""
 
 from dataclasses import dataclass
 from threading import Lock
 from typing import Any, Final
 
+import structlog
+
 from infrakit_providers.gcp.calls import Caller
-from infrakit_providers.gcp.faults import NotThere
+from infrakit_providers.gcp.disks import GIB
+from infrakit_providers.gcp.faults import IMAGE_GONE, NotThere
 from infrakit_providers.gcp.fields import ImagePath, image_path
+from infrakit_providers.gcp.publish_settings import PublishSettings, must_be_published
+from infrakit_providers.gcp.published import (
+    COMPLETE,
+    IDENTITY,
+    architecture_of,
+    identity_in,
+    least_size,
+    reference_of,
+)
 from infrakit_py.errors import ImageMissing, ProviderError
+from infrakit_py.model.spec import Image
 from infrakit_py.spi.provider import Now
 
 _READY: Final = "READY"
 _WITHDRAWN: Final = frozenset({"OBSOLETE", "DELETED"})
 """No machine boots from such an image; from a DEPRECATED one it does. Source: API reference, DeprecationStatus."""
 _REMEMBERED_SECONDS: Final = 600.0
+_DELETE_SECONDS: Final = 120.0
 _UNKNOWN_ARCHITECTURE: Final = "ARCHITECTURE_UNSPECIFIED"
+_log: Final = structlog.get_logger("infrakit.gcp")
 
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """An image as it was last seen. `architecture` is empty where the image does not say."""
+    """An image as it was last seen. `architecture` is empty where the image does not say.
+
+    `identity` is that of what was published here, and `is_whole` whether that has come to its end.
+    """
 
     path: str
     status: str
@@ -29,6 +47,10 @@ class Picture:
     size_gib: int = 0
     """What a disk that is made from it needs at least."""
     features: frozenset[str] = frozenset()
+    identity: str = ""
+    is_whole: bool = True
+    is_planned: bool = False
+    """It is not there yet, and will be like this once it is published."""
 
     @property
     def is_withdrawn(self) -> bool:
@@ -62,6 +84,13 @@ class Images:
         found = self.find(reference)
         return found is not None and found.is_usable
 
+    def has(self, image: Image) -> bool:
+        """Tell whether machines can boot from an image of a spec right now."""
+        found = self.find(reference_of(image))
+        if found is None or not found.is_usable:
+            return False
+        return not must_be_published(image) or (found.is_whole and found.identity == image.identity)
+
     def find(self, reference: str) -> Picture | None:
         """Return what is known of an image; None where there is none."""
         path = self._path(reference)
@@ -73,7 +102,7 @@ class Images:
             found = self._asked(path)
         except ImageMissing:
             return None
-        if found.is_usable:
+        if found.is_usable and found.is_whole:
             with self._lock:
                 self._known[str(path)] = self._clock.now(), found
         return found
@@ -82,6 +111,11 @@ class Images:
         """Ask again: Compute Engine does not take an image any more."""
         with self._lock:
             self._known.pop(str(self._path(reference)), None)
+
+    def forget_published(self) -> None:
+        """Ask again for all that was published here: some of it may be gone."""
+        with self._lock:
+            self._known = {path: known for path, known in self._known.items() if not known[1].identity}
 
     def _path(self, reference: str) -> ImagePath:
         path = image_path(reference, self._caller.project)
@@ -104,6 +138,32 @@ class Images:
         return _picture(raw, path.project)
 
 
+def delete_image(caller: Caller, name: str) -> None:
+    """Delete an image of the project. Gone already is fine."""
+    doing = f"delete image {name}"
+    try:
+        operation = caller.act("images", "delete", doing, definite=IMAGE_GONE, image=name)
+        caller.finish(operation, doing, within_seconds=_DELETE_SECONDS)
+    except IMAGE_GONE:
+        return
+    _log.info("image deleted", image=name)
+
+
+def planned(image: Image, publish: PublishSettings | None) -> Picture:
+    """Return what an image will be once it is published. Its size is the least that it may have."""
+    features = publish.features_of(image) if publish is not None else ()
+    return Picture(
+        path=reference_of(image),
+        status="",
+        architecture=architecture_of(image),
+        size_gib=max(1, -(-least_size(image) // GIB)),
+        features=frozenset(features),
+        identity=image.identity,
+        is_whole=False,
+        is_planned=True,
+    )
+
+
 def _picture(raw: Any, project: str) -> Picture:
     architecture = raw.architecture
     return Picture(
@@ -114,4 +174,6 @@ def _picture(raw: Any, project: str) -> Picture:
         architecture="" if architecture == _UNKNOWN_ARCHITECTURE else architecture,
         size_gib=raw.disk_size_gb,
         features=frozenset(one.type_ for one in raw.guest_os_features),
+        identity=identity_in(raw.labels),
+        is_whole=IDENTITY not in raw.labels or COMPLETE in raw.labels,
     )

@@ -74,7 +74,7 @@ def read(
     for key, value in labels.items():
         if key == MORE or key.startswith((OWN, _FOREIGN)):
             continue
-        own[_read_key(key)] = _read_value(value)
+        own[_read_key(key)] = read_value(value)
     own |= (more or {}).get(labels.get(MORE, ""), {})
     if tags.SLOT not in own and tags.CLUSTER in own and tags.GROUP in own:
         cluster, group = own[tags.CLUSTER], own[tags.GROUP]
@@ -148,7 +148,8 @@ def _read_key(key: str) -> str:
     return _unescaped(key, dot="-" if key.startswith("infrakit-") else "") if _WRITTEN.fullmatch(key) else key
 
 
-def _read_value(value: str) -> str:
+def read_value(value: str) -> str:
+    """Return the tag's value that a label's value stands for."""
     if value.startswith(_PACKED):
         try:
             digest = b32decode(value.removeprefix(_PACKED).upper() + "====").hex()

@@ -18,6 +18,7 @@ from infrakit_providers.gcp.names import Address, name_of
 from infrakit_providers.gcp.operations import Operation
 from infrakit_providers.gcp.owned import found
 from infrakit_providers.gcp.pending import Accepted, Pending
+from infrakit_providers.gcp.published import reference_of
 from infrakit_providers.gcp.tickets import Ticket
 from infrakit_providers.gcp.wire import Sighting
 from infrakit_providers.gcp.zones import Zones
@@ -87,7 +88,7 @@ class Launcher:
     def _learnt(self, launch: Launch, error: ProviderError) -> ProviderError:
         """Learn from how a launch failed, and return its error."""
         if isinstance(error, ImageMissing):
-            self._images.forget(launch.requests[0].image.reference)
+            self._images.forget(reference_of(launch.requests[0].image))
         return self._refused(launch, error) if isinstance(error, NoCapacity) else error
 
     def _refused(self, launch: Launch, error: NoCapacity) -> NoCapacity:
@@ -184,7 +185,7 @@ class Launcher:
         return Choice(
             zone=ticket.zone,
             machine_type=ticket.type,
-            image=self._images.link(first.image.reference),
+            image=self._images.link(reference_of(first.image)),
             labels={**self._notes(machine, named=first.data_key is not None), **written.labels},
             metadata={**user_metadata(machine, first.user_data), **more},
             attachments=kept.attachments,

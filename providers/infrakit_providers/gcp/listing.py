@@ -36,7 +36,7 @@ class Lister:
         doing = f"list the instances of {cluster}"
         seen: list[Sighting] = []
         for page in self._caller.pages("instances", "aggregated_list", doing, fields=_FIELDS, filter=where):
-            _require_whole(page, doing)
+            require_whole(page, doing)
             for scoped in type(page).pb(page).items.values():
                 seen += map(wire.sighting, scoped.instances)
         ours = [
@@ -80,7 +80,7 @@ class Lister:
         return frozenset(found)
 
 
-def _require_whole(page: Any, doing: str) -> None:
+def require_whole(page: Any, doing: str) -> None:
     """Raise IncompleteView where a page leaves something out: what it leaves out is unknown, not gone."""
     warnings = [(place, scoped.warning.code) for place, scoped in page.items.items() if scoped.warning.code]
     missing = [place for place, code in warnings if code != _EMPTY] + list(page.unreachables)

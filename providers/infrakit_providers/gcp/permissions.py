@@ -14,10 +14,13 @@ from typing import Final, TypeAlias
 
 from infrakit_providers.gcp.fields import image_path, project_of
 from infrakit_providers.gcp.machine import Machine
+from infrakit_providers.gcp.publish_settings import PublishSettings, must_be_published
+from infrakit_providers.gcp.published import reference_of
 from infrakit_providers.gcp.settings import Settings
+from infrakit_py.model.spec import Image
 
-NamedMachine: TypeAlias = tuple[Machine, bool, str]
-"""A group's machine, whether the group has named members, and its image's reference."""
+NamedMachine: TypeAlias = tuple[Machine, bool, Image]
+"""A group's machine, whether the group has named members, and its image."""
 
 ACT_AS: Final = "iam.serviceAccounts.actAs"
 _ACCOUNTS_DOMAIN: Final = ".iam.gserviceaccount.com"
@@ -76,6 +79,21 @@ _FOR_TARGET_POOLS: Final = (
     "compute.targetPools.get",
     "compute.targetPools.removeInstance",
 )
+_FOR_PUBLISHED: Final = (
+    "compute.disks.list",
+    "compute.globalOperations.get",
+    "compute.images.delete",
+    "compute.images.list",
+)
+"""To find and delete images that were published: whoever may publish any destroys what nobody uses."""
+_FOR_PUBLISHING: Final = ("compute.images.create", "compute.images.setLabels")
+_FOR_SHARING: Final = ("compute.images.getIamPolicy", "compute.images.setIamPolicy")
+_IN_BUCKET: Final = (
+    "storage.objects.create",
+    "storage.objects.delete",
+    "storage.objects.get",
+    "storage.objects.list",
+)
 _DEFAULT_ACCOUNT: Final = "PROJECT_NUMBER-compute@developer.gserviceaccount.com"
 _NOT_IN_A_ROLE_ID: Final = re.compile(r"[^a-zA-Z0-9_.]")
 _MOST_IN_TITLE: Final = 100
@@ -85,30 +103,52 @@ _MOST_IN_ROLE_ID: Final = 64
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """Permissions in the provider's project and `elsewhere` by project, both sorted; whom machines act as; keys."""
+    """Permissions in the provider's project and `elsewhere` by project, both sorted; whom machines act as; keys.
+
+    `in_bucket` are those that are needed in the bucket that images are published through.
+    """
 
     own: tuple[str, ...]
     elsewhere: Mapping[str, tuple[str, ...]]
     accounts: tuple[str, ...]
     kms_keys: tuple[str, ...]
+    in_bucket: tuple[str, ...] = ()
 
 
 def needs(machines: Sequence[NamedMachine], settings: Settings) -> Needs:
     """Return what whoever applies a spec of these machines must be allowed. The same spec needs the same."""
     needed: defaultdict[str, set[str]] = defaultdict(set)
     needed[settings.project].update((*_ALWAYS, *_FOR_LEFTOVERS))
-    for machine, named, reference in machines:
+    for machine, named, image in machines:
         needed[settings.project].update(_of_machine(machine, named))
-        for project, permissions in _around(machine, reference, settings.project):
+        for project, permissions in _around(machine, reference_of(image), settings.project):
             needed[project].update(permissions)
+    publish, publishes = settings.publish, any(must_be_published(image) for _, _, image in machines)
+    if publish is not None:
+        needed[settings.project].update(_of_publishing(publish, publishes=publishes))
     own = needed.pop(settings.project)
     everyone = [machine for machine, _, _ in machines]
     return Needs(
         tuple(sorted(own)),
         {project: tuple(sorted(needed[project])) for project in sorted(needed)},
         tuple(sorted({one.service_account for one in everyone if one.service_account is not None})),
-        tuple(sorted({key for one in everyone for key in _kms_keys(one)})),
+        tuple(sorted({*_key_of(publish), *(key for one in everyone for key in _kms_keys(one))})),
+        _IN_BUCKET if publish is not None and publishes else (),
     )
+
+
+def _of_publishing(publish: PublishSettings, *, publishes: bool) -> Iterator[str]:
+    """Yield what is needed in the project for the images that are published there."""
+    yield from _chosen(
+        (True, _FOR_PUBLISHED),
+        (publishes, _FOR_PUBLISHING),
+        (publishes and bool(publish.share_with), _FOR_SHARING),
+    )
+
+
+def _key_of(publish: PublishSettings | None) -> Iterator[str]:
+    if publish is not None and publish.kms_key is not None:
+        yield publish.kms_key
 
 
 def _of_machine(machine: Machine, named: bool) -> Iterator[str]:
@@ -181,6 +221,11 @@ def least_role(cluster: str, machines: Sequence[NamedMachine], settings: Setting
         if permission == ACT_AS:
             lines += _on_acting(needed.accounts, settings.project)
         lines.append(f"- {permission}")
+    if needed.in_bucket and settings.publish is not None:
+        lines.append(
+            f"# Needed in bucket {settings.publish.bucket} only: rather leave these out, and grant them there."
+        )
+        lines += [f"- {permission}" for permission in needed.in_bucket]
     return "\n".join(lines) + "\n"
 
 

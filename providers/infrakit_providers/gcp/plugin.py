@@ -36,14 +36,14 @@ class GcpPlugin:
         from infrakit_providers.gcp.permissions import least_role
 
         chosen = Settings.model_validate(dict(settings))
-        machines = [(Machine.model_validate(dict(one.machine)), one.named, one.image.reference) for one in wanted]
+        machines = [(Machine.model_validate(dict(one.machine)), one.named, one.image) for one in wanted]
         return least_role(cluster, machines, chosen)
 
     def open(self, settings: Mapping[str, Json], context: ProviderContext) -> Provider:
         from infrakit_providers.gcp.faults import require_sdk
 
-        require_sdk()
         chosen = Settings.model_validate(dict(settings))
+        require_sdk(storage=chosen.publish is not None)
         if chosen.prices is not None:
             from infrakit_providers.gcp.priced import PRICES, PricedGcpProvider
 

@@ -3,39 +3,41 @@
 Labels and names are all there is: what this object remembers between calls only makes it quicker, or more careful.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from random import Random
 from typing import Final
 
-from pydantic import ValidationError
-
 from infrakit_providers.cloud.census import Census, Inhabitant
 from infrakit_providers.cloud.pools import Pools
-from infrakit_providers.gcp import labels
 from infrakit_providers.gcp.arranging import Arranger
 from infrakit_providers.gcp.balancers import Balancers
 from infrakit_providers.gcp.belongings import Belongings
+from infrakit_providers.gcp.bucket import Bucket
 from infrakit_providers.gcp.calls import Caller, Rates
 from infrakit_providers.gcp.clients import Clients, begin_import
 from infrakit_providers.gcp.doctor import Doctor
+from infrakit_providers.gcp.grouping import launches_of, machine_of
 from infrakit_providers.gcp.images import Images
-from infrakit_providers.gcp.instance_body import made_alone
-from infrakit_providers.gcp.launching import Launch, Launcher, completed, is_numbered
+from infrakit_providers.gcp.launching import Launcher, completed
 from infrakit_providers.gcp.listing import Lister
 from infrakit_providers.gcp.machine import Machine
 from infrakit_providers.gcp.names import Address, address_of
 from infrakit_providers.gcp.owned import found
 from infrakit_providers.gcp.pending import Pending
+from infrakit_providers.gcp.publications import IMAGE, Publications
+from infrakit_providers.gcp.publish_settings import must_be_published
+from infrakit_providers.gcp.published import reference_of
+from infrakit_providers.gcp.publishing import Publisher
 from infrakit_providers.gcp.removing import Remover
 from infrakit_providers.gcp.settings import Settings
 from infrakit_providers.gcp.tagging import Tagger
 from infrakit_providers.gcp.tickets import Ticket, read_ticket
 from infrakit_providers.gcp.zones import Zones
-from infrakit_py.errors import ImageMissing, ProviderError
+from infrakit_py.errors import ProviderError
 from infrakit_py.model import tags
 from infrakit_py.model.instance import Instance, InstanceId, InstanceState
-from infrakit_py.model.spec import Image, ImageForm, Json
+from infrakit_py.model.spec import Image, Json
+from infrakit_py.spi.images import Publication
 from infrakit_py.spi.provider import (
     CallLimits,
     CallRates,
@@ -100,7 +102,13 @@ class GcpProvider(Provider):
         self._lister = Lister(self._caller, self._belongings, self._balancers)
         self._remover = Remover(self._caller, self._balancers, self._may_come)
         self._tagger = Tagger(self._caller, self._balancers, self._may_come)
-        self._doctor = Doctor(self._caller, self._images, self._zones, settings)
+        self._doctor = Doctor(self._caller, self._images, self._zones, settings, context.clock)
+        self._publisher: Publisher | None = None
+        bucket, prefix = None, ""
+        if (wanted := settings.publish) is not None:
+            bucket, prefix = Bucket(self._clients, context.clock, wanted.bucket), wanted.prefix
+            self._publisher = Publisher(self._caller, bucket, wanted, context.disks, context.clock)
+        self._publications = Publications(self._caller, bucket, prefix, context.clock)
 
     def describe(self, cluster: str) -> Sequence[Instance]:
         instances = self._lister.instances(cluster)
@@ -124,7 +132,7 @@ class GcpProvider(Provider):
         return seen
 
     def arrange(self, requests: Sequence[ProvisionRequest]) -> Sequence[str]:
-        return self._arranger.arrange([(request, _machine(request)) for request in requests])
+        return self._arranger.arrange([(request, machine_of(request)) for request in requests])
 
     def provision(self, requests: Sequence[ProvisionRequest]) -> Sequence[Outcome]:
         outcomes: dict[str, Outcome] = {}
@@ -132,7 +140,7 @@ class GcpProvider(Provider):
         coming: list[tuple[ProvisionRequest, Machine, Ticket]] = []
         for request in {request.token: request for request in requests}.values():
             try:
-                machine = _machine(request)
+                machine = machine_of(request)
                 known = self._census.present(request.tags.get(tags.CLUSTER, ""), request.token)
                 if known is not None and known.runs:
                     running.append((request, machine, known.id))
@@ -157,16 +165,30 @@ class GcpProvider(Provider):
         return self._tagger.tag(requests)
 
     def published(self, images: Sequence[Image]) -> frozenset[str]:
-        references = [image for image in images if image.form is ImageForm.REFERENCE]
-        return frozenset(image.identity for image in references if self._images.is_available(image.reference))
+        missing = {image.identity for image in images if not image.is_built or not self._images.has(image)}
+        return frozenset(image.identity for image in images) - missing  # one may be wanted in several sizes
 
     def publish(self, image: Image, progress: Callable[[int, int], None]) -> None:
-        del progress
-        if image.identity not in self.published([image]):
+        self._images.forget(reference_of(image))
+        if self._images.has(image):
+            return
+        if not must_be_published(image):
             raise ProviderError(
                 f"image {image.name}: there is no {image.reference or 'such image'} that machines could boot from",
                 hint="write the path of an image that this project may use: projects/PROJECT/global/images/NAME",
             )
+        if self._publisher is None:
+            raise ProviderError(
+                f"image {image.name}: the provider has no bucket to publish images through",
+                hint="write publish: {bucket: NAME} among its settings",
+            )
+        self._publisher.publish(image, progress)
+
+    def publications(self) -> Sequence[Publication]:
+        return self._publications.all()
+
+    def unpublish(self, publications: Sequence[Publication]) -> Sequence[Outcome]:
+        return self._unpublished([one.id for one in publications])
 
     def zones(self, machine: Mapping[str, Json]) -> tuple[str, ...]:
         return self._zones.known(Machine.model_validate(dict(machine)))
@@ -179,11 +201,15 @@ class GcpProvider(Provider):
         return self._images.resolve(reference)
 
     def leftovers(self, cluster: str) -> Sequence[Leftover]:
-        return self._belongings.leftovers(cluster)
+        kept = self._belongings.leftovers(cluster)
+        return [*kept, *self._publications.leftovers(cluster)] if self._publisher is not None else kept
 
     def sweep(self, cluster: str, leftovers: Sequence[Leftover]) -> Sequence[Outcome]:
         new = self._census.accepted_after(self._clock.now() - self.listing_lag_seconds)
-        return self._belongings.sweep(cluster, leftovers, new)
+        kept = [one for one in leftovers if one.kind != IMAGE]
+        of_kept = iter(self._belongings.sweep(cluster, kept, new))
+        of_images = iter(self._unpublished([one.id for one in leftovers if one.kind == IMAGE]))
+        return [next(of_images if one.kind == IMAGE else of_kept) for one in leftovers]
 
     def examine(self, cluster: str, wanted: Sequence[Wanted]) -> Sequence[Finding]:
         """See `infrakit_py.spi.provider.Examining`."""
@@ -191,6 +217,11 @@ class GcpProvider(Provider):
 
     def close(self) -> None:
         self._clients.close()
+
+    def _unpublished(self, ids: Sequence[str]) -> list[Outcome]:
+        outcomes = dict(zip(unique := list(dict.fromkeys(ids)), self._publications.remove(unique), strict=True))
+        self._images.forget_published()
+        return [outcomes[one] for one in ids]
 
     def _completed(self, running: Sequence[tuple[ProvisionRequest, Machine, str]]) -> dict[str, Outcome]:
         """Give machines that run what they lack. Of one that is gone meanwhile a look by its id will tell."""
@@ -213,7 +244,7 @@ class GcpProvider(Provider):
     def _launched(self, coming: Sequence[tuple[ProvisionRequest, Machine, Ticket]]) -> dict[str, Outcome]:
         """Make as few calls as there are kinds and zones, some beside each other."""
         outcomes = self._told(request for request, *_ in coming)
-        launches = list(_launches([one for one in coming if one[0].token not in outcomes]))
+        launches = list(launches_of([one for one in coming if one[0].token not in outcomes]))
         for launch, answer in zip(launches, self._caller.each(self._launcher.launch, launches), strict=True):
             failed = [Outcome(error=answer)] * len(launch.requests) if isinstance(answer, ProviderError) else answer
             outcomes |= {request.token: one for request, one in zip(launch.requests, failed, strict=True)}
@@ -248,31 +279,6 @@ class GcpProvider(Provider):
         """Return those of some machines, which are not there, that this process was promised and may yet get."""
         addresses = {address for one in instance_ids if (address := address_of(one)) is not None}
         return frozenset(address.id for address in self._pending.coming(addresses))
-
-
-def _machine(request: ProvisionRequest) -> Machine:
-    """Read a request's machine, once it is sure that Compute Engine can boot it."""
-    try:
-        machine = Machine.model_validate(dict(request.machine))
-    except ValidationError as exc:
-        raise ProviderError(f"{request.name}: not a machine of Compute Engine: {exc.errors()[0]['msg']}") from exc
-    if request.image.form is not ImageForm.REFERENCE:
-        raise ImageMissing(f"{request.name}: image {request.image.name} is no image of Compute Engine")
-    return machine
-
-
-def _launches(coming: Sequence[tuple[ProvisionRequest, Machine, Ticket]]) -> Iterator[Launch]:
-    """Put those together that one call can make: all parameters and all labels are the same."""
-    by_call: dict[tuple[object, ...], Launch] = {}
-    for request, machine, ticket in coming:
-        alone = "" if is_numbered(request) and not made_alone(machine) else request.token
-        common = tuple(sorted(labels.shared(request.tags).items()))
-        key = (ticket, alone, request.image.identity, request.user_data, repr(request.machine), common)
-        known = by_call.get(key)
-        by_call[key] = (
-            replace(known, requests=(*known.requests, request)) if known else Launch(ticket, machine, (request,))
-        )
-    yield from by_call.values()
 
 
 def _inhabitant(instance: Instance) -> Inhabitant:

@@ -15,7 +15,8 @@ from infrakit_providers.gcp.families import (
 )
 from infrakit_providers.gcp.fields import Endpoint, Project, Region, Zones, image_path, region_of
 from infrakit_providers.gcp.machine import Machine
-from infrakit_py.model.spec import Image, ImageForm
+from infrakit_providers.gcp.publish_settings import PublishSettings, image_complaints, must_be_published
+from infrakit_py.model.spec import Image
 from infrakit_py.spi.complaint import Complaint
 from infrakit_py.spi.provider import MachineReview
 
@@ -40,8 +41,9 @@ class Settings(Strict):
 
     `zones` are where machines may be; without them, all zones of the `region`. `credentials` is the path of a JSON
     file; without it they are found as Google's own tools find them. `endpoint` is for private endpoints and for
-    stand-ins. `listing_lag`: how long Compute Engine may leave a new instance out of its listings (it publishes no
-    number). `capacity_memory`: how long a type is not asked for again in a zone that had none.
+    stand-ins, as is `storage_endpoint` for Cloud Storage. `publish` is how images come into the project; without it
+    they must be there. `listing_lag`: how long Compute Engine may leave a new instance out of its listings (it
+    publishes no number). `capacity_memory`: how long a type is not asked for again in a zone that had none.
     """
 
     project: Project
@@ -49,6 +51,8 @@ class Settings(Strict):
     zones: Zones | None = None
     credentials: Annotated[str, Field(min_length=1)] | None = None
     endpoint: Endpoint | None = None
+    storage_endpoint: Endpoint | None = None
+    publish: PublishSettings | None = None
     listing_lag: Duration = Field(default=10.0, ge=0, le=600)
     capacity_memory: Duration = Field(default=180.0, ge=0, le=86_400)
     prices: Annotated[str, Field(min_length=1)] | None = None
@@ -101,7 +105,7 @@ def complaints(review: MachineReview) -> Iterable[Complaint]:
     yield from _scheduling_complaints(machine)
     yield from _family_complaints(machine)
     if review.image is not None:
-        yield from _image_complaints(review.image)
+        yield from _image_complaints(review.image, machine, settings)
 
 
 def _what_needs_a_name(machine: Machine) -> Iterator[Complaint]:
@@ -214,13 +218,9 @@ def _disk_types(machine: Machine) -> Iterator[tuple[tuple[str | int, ...], str]]
                 yield (place, index, "type"), disk.type
 
 
-def _image_complaints(image: Image) -> Iterator[Complaint]:
-    if image.form is not ImageForm.REFERENCE:
-        yield Complaint(
-            (),
-            f"image {image.name}: images of the form {image.form.value} cannot be published to GCP yet; use an image "
-            "that is there (reference: projects/PROJECT/global/images/NAME, or .../images/family/FAMILY)",
-        )
+def _image_complaints(image: Image, machine: Machine, settings: Settings) -> Iterator[Complaint]:
+    if must_be_published(image):
+        yield from image_complaints(image, machine, settings.publish)
     elif image_path(image.reference, "own") is None:
         yield Complaint(
             (),

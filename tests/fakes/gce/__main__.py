@@ -30,6 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         limits=asked.limits,
         failure_rate=asked.failure_rate,
         health_seconds=asked.health_time,
+        import_seconds=asked.import_time,
     )
     fake = FakeGCE(settings, port=asked.port, credentials=asked.credentials_file)
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -78,6 +79,7 @@ def _parser() -> argparse.ArgumentParser:
         ("--listing-lag", 0.0),
         ("--stockout-time", 2.0),
         ("--health-time", 0.0),
+        ("--import-time", 2.0),
     ):
         parser.add_argument(name, type=parse_duration, default=otherwise, metavar="TIME")
     parser.add_argument(

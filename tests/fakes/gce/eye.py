@@ -7,7 +7,8 @@ from typing import Any
 from tests.fakes.gce.front import Front
 from tests.fakes.gce.settings import GROUP, ZONES, zone_name
 from tests.fakes.gce.shown import status_of
-from tests.fakes.gce.tables import Address, Disk, Instance, Operation
+from tests.fakes.gce.storage import BUCKET, Stored
+from tests.fakes.gce.tables import Address, Disk, Image, Instance, Operation
 from tests.fakes.gce.world import World
 
 
@@ -91,6 +92,17 @@ class Eye:
             self.world.settle()
             members = self.world.groups[zone_name(zone), group].members
             return [self.world.instances[one].name for one in members]
+
+    def published(self) -> list[Image]:
+        """Return the images that were made of an archive."""
+        with self.world.lock:
+            self.world.settle()
+            return [one for one in self.world.images.values() if one.archive]
+
+    def stored(self, bucket: str = BUCKET) -> list[Stored]:
+        """Return the objects in a bucket."""
+        with self.world.lock:
+            return list(self.world.storage.objects[bucket].values())
 
     def picture(self) -> dict[str, Any]:
         """Return what there is, in numbers."""

@@ -42,6 +42,8 @@ class Front:
         self.denied: set[str] = set()
         """Permissions that nobody has."""
         self.doorkeeper = Doorkeeper(world.clock, world.settings.token_seconds)
+        self.storage = world.storage
+        world.storage.doorkeeper, world.storage.denied = self.doorkeeper, self.denied
         self.faults = faults.Faults(world.settings.seed, world.settings.failure_rate)
         self._limits = Limits(world.clock, world.settings.per_minute)
         self._router = Router({name: method(name) for name in self.handlers})

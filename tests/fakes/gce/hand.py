@@ -184,6 +184,11 @@ class Hand(Eye):
         with self.world.lock:
             self.world.images[project, name].deprecated = state
 
+    def fail_import(self, why: str = "Internal error. Please try again.") -> None:
+        """Let the next import of an image fail."""
+        with self.world.lock:
+            self.world.import_faults.append(why)
+
     def remove_image(self, name: str, project: str = PROJECT) -> None:
         with self.world.lock:
             del self.world.images[project, name]
@@ -193,6 +198,7 @@ _ACTS: Final = (
     *(Hand.kill, Hand.delete, Hand.preempt, Hand.sicken, Hand.set_health, Hand.schedule_maintenance),
     *(Hand.write_console, Hand.make_foreign, Hand.clone, Hand.set_capacity, Hand.set_quota, Hand.fail, Hand.mishap),
     *(Hand.lose_zone, Hand.deny, Hand.revoke, Hand.add_image, Hand.deprecate_image, Hand.remove_image),
+    Hand.fail_import,
 )
 ACTS: Final[Mapping[str, Callable[..., Any]]] = {act.__name__: act for act in _ACTS}
 """What a process at the other end of HTTP may let happen, by name."""

@@ -69,6 +69,11 @@ ALWAYS: Final[Mapping[str, tuple[str, ...]]] = {
     "images.get": ("compute.images.get",),
     "images.getFromFamily": ("compute.images.getFromFamily",),
     "images.list": ("compute.images.list",),
+    "images.insert": ("compute.images.create",),
+    "images.delete": ("compute.images.delete",),
+    "images.setLabels": ("compute.images.setLabels",),
+    "images.getIamPolicy": ("compute.images.getIamPolicy",),
+    "images.setIamPolicy": ("compute.images.setIamPolicy",),
     **{
         f"{resource}.{name}": (f"compute.{resource}.{'get' if name == 'get' else 'list'}",)
         for resource in (

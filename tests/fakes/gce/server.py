@@ -15,6 +15,7 @@ from tests.fakes.gce.auth import write_key_file
 from tests.fakes.gce.front import Front
 from tests.fakes.gce.hand import ACTS, Hand
 from tests.fakes.gce.settings import FakeSettings
+from tests.fakes.gce.storage import Storage
 from tests.fakes.gce.world import World
 from tests.fakes.serving import Handler, LocalServer
 
@@ -35,6 +36,7 @@ class FakeGCE(Hand):
         super().__init__(Front(World(settings or FakeSettings(), clock or SystemClock())))
         self._server = _Server(self, port)
         self.url = self._server.url
+        self.world.storage.url = self.url
         self._directory = TemporaryDirectory(prefix="fake-gce-")
         self.credentials = credentials or Path(self._directory.name) / "credentials.json"
         """A key file of the service account, for GOOGLE_APPLICATION_CREDENTIALS."""
@@ -114,6 +116,10 @@ class _Handler(Handler):
 
     def _call(self, body: bytes) -> None:
         headers = {name.lower(): value for name, value in self.headers.items()}
+        if Storage.knows(self.path):
+            with self.server.fake.world.lock:
+                self.send(*self.server.fake.world.storage.answer(self.command, self.path, headers, body))
+            return
         status, answer = self.server.fake.front.answer(self.command, self.path, headers, body)
         self.send(status, [("Content-Type", "application/json; charset=UTF-8")], answer)
 

@@ -53,6 +53,8 @@ class FakeSettings:
     """From accepted to RUNNING; the insert's operation is done then."""
     delete_seconds: float = 1.0
     """From STOPPING to gone; the delete's operation is done then."""
+    import_seconds: float = 20.0
+    """How long an image is PENDING that is made of an archive."""
     stop_seconds: float = 1.0
     """From STOPPING to TERMINATED."""
     operation_seconds: float = 1.0

@@ -45,6 +45,14 @@ class Image:
     """DEPRECATED, OBSOLETE or DELETED."""
     status: str = "READY"
     labels: Labels = field(default_factory=dict)
+    description: str = ""
+    features: tuple[str, ...] = ("UEFI_COMPATIBLE",)
+    archive: bytes = field(default=b"", repr=False)
+    """What it was made from, where that was an archive in a bucket."""
+    locations: tuple[str, ...] = ()
+    kms_key: str = ""
+    bindings: list[Mapping[str, Any]] = field(default_factory=list)
+    """Who has which role on it."""
 
 
 @dataclass(slots=True)

@@ -18,6 +18,7 @@ from infrakit_py.spi.provider import Now
 from tests.fakes.gce import catalogue_data as seeds
 from tests.fakes.gce.asking import Asked
 from tests.fakes.gce.settings import FakeSettings, region_of
+from tests.fakes.gce.storage import Storage
 from tests.fakes.gce.tables import (
     Address,
     BackendService,
@@ -71,6 +72,9 @@ class World:
         self.requests: dict[str, Operation] = {}
         self.forced: list[str] = []
         """What the next inserts fail for, though nothing is wanting: `capacity` or `quota`."""
+        self.storage = Storage(clock)
+        self.import_faults: list[str] = []
+        """Why the next imports of images fail, though nothing is wrong with them."""
         self.public = int(IPv4Address("34.76.0.1"))
 
     def now(self) -> float:
