@@ -180,8 +180,8 @@ def _warm_up() -> None:
 
     setattr(JSONFileLoader, "load_file", read_models_once())  # noqa: B010  # a plain assignment has another type
     session = boto3.Session(aws_access_key_id="k", aws_secret_access_key="s", region_name="eu-central-1")
-    session.client("ec2")
-    session.client("elbv2")
+    for service in ("ec2", "elbv2", "ebs", "s3"):
+        session.client(service)
 
 
 def _forget_tokens() -> None:

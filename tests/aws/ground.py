@@ -3,7 +3,9 @@
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from unittest.mock import patch
 
 import boto3
@@ -13,6 +15,8 @@ from infrakit_providers.aws.places import own_tags
 from infrakit_providers.simulated.buckets import Call
 from infrakit_providers.simulated.faults import Fault
 from infrakit_py.clock import VirtualClock
+from infrakit_py.images.cache import Cache
+from infrakit_py.images.disks import DiskMaker
 from infrakit_py.images.identity import read_image
 from infrakit_py.model.instance import InstanceId
 from infrakit_py.model.spec import Image, ImageForm, Json
@@ -52,8 +56,17 @@ def fake_ec2(settings: FakeSettings | None = None, clock: Now | None = None) -> 
         assert not fake.mistakes, fake.mistakes
 
 
-def opened(clock: Now, settings: Mapping[str, Json] = SETTINGS) -> Provider:
-    return plugin.open(settings, ProviderContext(clock, Path()))
+def opened(clock: Now, settings: Mapping[str, Json] = SETTINGS, cache: Path | None = None) -> Provider:
+    """Open a provider; with a cache it makes disks there."""
+    if cache is None:
+        return plugin.open(settings, ProviderContext(clock, Path()))
+    return plugin.open(settings, ProviderContext(clock, Path(), DiskMaker(Cache(cache))))
+
+
+def disk(path: Path, number: int) -> Image:
+    """Write a disk unlike those of other numbers, and return it as an image."""
+    path.write_bytes(f"disk {number}".encode() * 100_000)
+    return read_image(f"disk-{number}", ImageForm.DISK, {"disk": path})
 
 
 def _foreign() -> InstanceId:
@@ -70,16 +83,18 @@ def fake_target(
     wrap: Callable[[Provider], Provider] = lambda provider: provider,
 ) -> Iterator[ConformanceTarget]:
     """Open EC2 in virtual time as a target of the conformance suite."""
-    clock = VirtualClock()
+    clock, numbers = VirtualClock(), count(1)
     written = {**SETTINGS, "listing_lag": lag}
     with (
+        TemporaryDirectory(prefix="images-") as images,
         fake_ec2(settings or FakeSettings(boot_seconds=20, terminate_seconds=30), clock) as fake,
         ConformanceTarget(
-            provider=wrap(opened(clock, written)),
-            open_another=lambda: wrap(opened(clock, written)),
+            provider=wrap(opened(clock, written, Path(images))),
+            open_another=lambda: wrap(opened(clock, written, Path(images))),
             machine=MACHINE,
             other_machine={"instance_types": "t3.small"},
             image=image(),
+            new_image=lambda: disk(Path(images) / f"{(number := next(numbers))}.raw", number),
             clock=clock,
             unknown_id=UNKNOWN,
             within_seconds=600,

@@ -6,6 +6,7 @@ from infrakit_py.model.spec import Image, ImageForm, Json
 
 AMI: Final = Image("web", "ab" * 32, ImageForm.REFERENCE, reference="ami-0123456789abcdef0")
 KEY: Final = "arn:aws:kms:eu-central-1:123456789012:key/0fedcba9-8765-4321-0fed-cba987654321"
+MULTI_REGION_KEY: Final = "arn:aws:kms:eu-central-1:123456789012:key/mrk-0123456789abcdef0123456789abcdef"
 TARGET_GROUP: Final = "arn:aws:elasticloadbalancing:eu-central-1:123456789012:targetgroup/api/0123456789abcdef"
 
 WHOLE_SETTINGS: Final[dict[str, Json]] = {
@@ -28,8 +29,20 @@ WHOLE_SETTINGS: Final[dict[str, Json]] = {
         "create_tags": {"burst": 100, "per_second": 10},
         "describe": {"burst": 100, "per_second": 20.5},
         "mutate": {"burst": 50, "per_second": 5},
+        "put_snapshot_block": {"burst": 1000, "per_second": 1000},
     },
     "parallel_calls": 16,
+    "publish": {
+        "upload": "s3",
+        "bucket": "images.example",
+        "prefix": "linuxkit/",
+        "role_name": "vmimport",
+        "parallel": 32,
+        "encrypt": True,
+        "kms_key": MULTI_REGION_KEY,
+        "copy_to": ["eu-west-1"],
+        "share_with": ["210987654321"],
+    },
 }
 
 WHOLE_MACHINE: Final[dict[str, Json]] = {

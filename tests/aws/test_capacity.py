@@ -235,7 +235,7 @@ def test_the_mix_holds_base_and_percent(size: int, spot: int, opens: Opens) -> N
     assert _markets(region)[True] == spot
 
 
-@pytest.mark.parametrize("surge", [1, 2, 3, 5])
+@pytest.mark.parametrize("surge", [2, *(pytest.param(surge, marks=pytest.mark.long) for surge in (1, 3, 5))])
 def test_the_mix_holds_through_a_replacement_of_all(surge: int, opens: Opens) -> None:
     region = opens()
     region.converge(web=web(10, machine=MIXED))

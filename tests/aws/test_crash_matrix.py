@@ -92,13 +92,13 @@ SCENARIOS: Final = {
 _BRIEF: Final = ("shrinking", "destruction")
 
 
-def _is_always_run(name: str, listings: str, moment: Moment, lose_state: bool) -> bool:
-    """Choose the harder half: listings that are late where they can be, and both stores where it matters most."""
-    if lose_state:
-        return name in ("rollout", "named") and listings == "prompt" and moment is Moment.DONE
-    return listings == "late" or moment is Moment.LOST or name in _BRIEF
-
-
+ALWAYS_RUN: Final = (
+    ("creation", "late", Moment.DONE, False),
+    ("rollout", "late", Moment.IN_FLIGHT, False),
+    ("shrinking", "prompt", Moment.LOST, False),
+    ("named", "prompt", Moment.DONE, True),
+)
+"""One of each kind, for each change; the others are for the long run."""
 CASES: Final = [
     pytest.param(
         name,
@@ -106,7 +106,7 @@ CASES: Final = [
         moment,
         lose_state,
         id=f"{name}-{listings}-{moment}-state {'lost' if lose_state else 'kept'}",
-        marks=[] if _is_always_run(name, listings, moment, lose_state) else [pytest.mark.long],
+        marks=[] if (name, listings, moment, lose_state) in ALWAYS_RUN else [pytest.mark.long],
     )
     for name in SCENARIOS
     for listings in LISTINGS
@@ -116,8 +116,9 @@ CASES: Final = [
     if listings == "prompt" or (name not in _BRIEF and moment is not Moment.LOST)
 ]
 STORE_WRITES: Final = [
-    *((write_, when) for write_ in ("record", "forget") for when in ("before", "after")),
-    *((write_, "before") for write_ in ("revision", "note_version", "note_healthy")),
+    *((write_, "before") for write_ in ("record", "forget", "note_healthy")),
+    *(pytest.param(write_, "after", marks=pytest.mark.long) for write_ in ("record", "forget")),
+    *(pytest.param(write_, "before", marks=pytest.mark.long) for write_ in ("revision", "note_version")),
 ]
 
 
@@ -330,7 +331,10 @@ def test_trap_25_a_death_at_any_call_leaks_nothing_and_doubles_nothing(
 
 
 @pytest.mark.parametrize(("write_", "when"), STORE_WRITES)
-@pytest.mark.parametrize("name", ["creation", "rollout", "named"])
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param("creation", marks=pytest.mark.long), "rollout", pytest.param("named", marks=pytest.mark.long)],
+)
 def test_a_death_between_two_writes_to_the_store_costs_nothing(
     name: str, write_: str, when: str, opens: Opens
 ) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from infrakit_py.clock import VirtualClock
 from infrakit_py.model import tags
-from infrakit_py.model.spec import Image, ImageForm, Json
+from infrakit_py.model.spec import Image, Json
 from infrakit_py.spi.provider import Examining, Finding, Grade, Provider, ProvisionRequest, Wanted
 from tests.aws.ground import SETTINGS, fake_ec2, image, opened
 from tests.fakes.ec2 import FakeEC2, FakeSettings
@@ -188,10 +188,6 @@ def test_a_region_that_cannot_be_reached_ends_the_examination() -> None:
         ("image", wants(of=image("ami-0123456789abcdef0")), Grade.PROBLEM, "ami-0123456789abcdef0 does not exist"),
         ("image", wants(of=image(LINUX_ARM)), Grade.PROBLEM, "is for arm64, and t3.micro has x86_64"),
         ("image", wants(of=image("ssm:/none")), Grade.PROBLEM, "cannot be examined: ParameterNotFound"),
-        (
-            "image", wants(of=Image("disk", "ab" * 32, ImageForm.DISK)), Grade.PROBLEM,
-            "image disk is no image of EC2",
-        ),
         ("image", wants(root_disk={"size": "4GiB"}), Grade.PROBLEM, "root_disk has 4GiB, and the image needs 8GiB"),
         ("image", wants(root_disk={"device": "/dev/sda1"}), Grade.WARNING, "it will be another disk"),
         ("instance types", wants(instance_types="m9.huge"), Grade.PROBLEM, "m9.huge does not exist"),

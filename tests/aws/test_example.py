@@ -90,8 +90,8 @@ def test_half_of_a_group_may_go_and_more_only_when_it_is_said(shell: Shell, fake
     assert len(fake.ids("running")) == 3
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("server", ["fake", pytest.param("moto", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("server", ["fake", "moto"])
 def test_the_whole_example_runs_and_leaves_nothing(server: str) -> None:
     done = subprocess.run([DEMO, server], capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -8,7 +8,8 @@ import botocore.session
 import pytest
 
 from infrakit_providers.aws.machine import Machine
-from infrakit_providers.aws.permissions import Policy, Statement, least_policy
+from infrakit_providers.aws.permissions import least_policy
+from infrakit_providers.aws.policies import Policy, Statement
 from infrakit_py.model.spec import Json
 from tests.aws.material import KEY, TARGET_GROUP, WHOLE_MACHINE
 
@@ -42,7 +43,9 @@ EC2: Final = "arn:aws:ec2:eu-central-1:123456789012"
 def test_a_plain_group_needs_little() -> None:
     assert actions(policy(named=False)) == {
         "ec2:CreateTags",
+        "ec2:DeleteSnapshot",
         "ec2:DeleteTags",
+        "ec2:DeregisterImage",
         "ec2:DescribeAddresses",
         "ec2:DescribeAvailabilityZones",
         "ec2:DescribeImages",
@@ -52,6 +55,7 @@ def test_a_plain_group_needs_little() -> None:
         "ec2:DescribeInstances",
         "ec2:DescribeLaunchTemplates",
         "ec2:DescribeNetworkInterfaces",
+        "ec2:DescribeSnapshots",
         "ec2:DescribeSubnets",
         "ec2:DescribeVolumes",
         "ec2:RunInstances",

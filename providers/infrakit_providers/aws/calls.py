@@ -33,6 +33,7 @@ class Kind(StrEnum):
     TAG = "CreateTags"
     DESCRIBE = "Describe*"
     MUTATE = "other mutating calls"
+    PUT_BLOCK = "PutSnapshotBlock"
     OTHER = "other services"
 
 
@@ -72,6 +73,7 @@ class Rates:
             Kind.TAG: limits.create_tags,
             Kind.DESCRIBE: limits.describe,
             Kind.MUTATE: limits.mutate,
+            Kind.PUT_BLOCK: limits.put_snapshot_block,
         }
         self._buckets = {kind: Bucket(one.rate, one.rate.burst, now) for kind, one in rates.items()}
 

@@ -56,7 +56,8 @@ class Clients:
             retries={"total_max_attempts": 1, "mode": "standard"},
             connect_timeout=_CONNECT_SECONDS,
             read_timeout=_READ_SECONDS,
-            max_pool_connections=self._settings.parallel_calls + _SPARE_CONNECTIONS,
+            max_pool_connections=max(self._settings.parallel_calls, self._settings.publish.parallel)
+            + _SPARE_CONNECTIONS,
             user_agent_extra="infrakit-py",
         )
         with translating(f"use {service} in {self._settings.region}"):

@@ -11,7 +11,9 @@ from infrakit_providers.aws.examination import Examination, unexamined
 from infrakit_providers.aws.faults import EXPIRED
 from infrakit_providers.aws.images import Images
 from infrakit_providers.aws.kept import vendor_code
+from infrakit_providers.aws.publish_examination import PublishExamination
 from infrakit_providers.aws.rehearsals import NOT_ALLOWED, said
+from infrakit_providers.aws.settings import Settings
 from infrakit_py.errors import ProviderError
 from infrakit_py.spi.provider import Finding, Grade, Wanted
 
@@ -21,10 +23,11 @@ _CLOSED_REGION: Final = frozenset({"AuthFailure", "OptInRequired"})
 class Doctor:
     """Examines an account's region. Safe for threads."""
 
-    def __init__(self, caller: Caller, images: Images, region: str) -> None:
+    def __init__(self, caller: Caller, images: Images, settings: Settings) -> None:
         self._caller = caller
         self._images = images
-        self._region = region
+        self._region = settings.region
+        self._publishing = PublishExamination(caller, images, settings.publish, settings.region)
 
     def examine(self, cluster: str, wanted: Sequence[Wanted]) -> list[Finding]:
         """Return what was found, good and bad. Nothing more is examined without credentials, or without a region."""
@@ -35,6 +38,7 @@ class Doctor:
             if not goes_on:
                 return findings
         Examination(self._caller, self._images, cluster, findings).run(wanted)
+        findings += self._publishing.run([one.image for one in wanted])
         return findings
 
     def _credentials(self) -> tuple[Finding, bool]:

@@ -15,12 +15,13 @@ from infrakit_providers.aws.fleets import mixes
 from infrakit_providers.aws.images import POINTER, Images
 from infrakit_providers.aws.kept import tagged, vendor_code
 from infrakit_providers.aws.machine import Machine
+from infrakit_providers.aws.metadata_service import fitted
 from infrakit_providers.aws.rehearsals import NOT_ALLOWED, WHAT_TO_ALLOW, said
 from infrakit_providers.aws.subnets import Site
 from infrakit_providers.aws.wire import THERE, raw_tags
-from infrakit_py.errors import ProviderError, Transient
+from infrakit_py.errors import ImageMissing, ProviderError, Transient
 from infrakit_py.model import tags
-from infrakit_py.model.spec import ImageForm
+from infrakit_py.model.spec import Image, ImageForm
 from infrakit_py.spi.provider import Finding, Grade, Wanted
 
 _STAYING: Final = tuple(state for state in THERE if state != "shutting-down")
@@ -80,6 +81,9 @@ class Examination:
         image = (images or {}).get(case.image_id)
         if image is not None and subnets:
             self._findings += self._launches(case, image, subnets, offered or {})
+        elif not case.image_id and subnets and images is not None:
+            detail = "examined once the image is published"
+            self._findings.append(Finding(case.about("launch"), Grade.OK, detail))
         else:
             detail = "cannot be examined without an image and a subnet"
             self._findings.append(Finding(case.about("launch"), Grade.WARNING, detail))
@@ -102,15 +106,20 @@ class Examination:
     def _case(self, wanted: Wanted, present: Sequence[Raw] | None) -> Case:
         there = Counter(raw_tags(raw).get(tags.GROUP, "") for raw in present or ())
         missing = max(0, wanted.count - there[wanted.group])
-        machine = Machine.model_validate(dict(wanted.machine))
+        machine = fitted(Machine.model_validate(dict(wanted.machine)), wanted.image)
         about, image_id = f"group {wanted.group}: image", wanted.image.reference
         if wanted.image.form is not ImageForm.REFERENCE:
-            text = f"image {wanted.image.name} is no image of EC2"
-            self._findings.append(Finding(about, Grade.PROBLEM, text, "write an AMI's id as reference"))
-            image_id = ""
+            image_id = self._look(about, lambda: self._published_as(wanted.image), needed=True) or ""
         elif image_id.startswith(POINTER):
             image_id = self._look(about, lambda: self._images.resolve(wanted.image.reference), needed=True) or ""
         return Case(wanted.group, machine, image_id, wanted.count, missing, wanted.named)
+
+    def _published_as(self, image: Image) -> str:
+        """Return the AMI of an image; none before it is published."""
+        try:
+            return self._images.ami_of(image)
+        except ImageMissing:
+            return ""
 
     def _types(self, cases: Iterable[Case]) -> dict[str, Raw] | None:
         def ask() -> dict[str, Raw]:

@@ -29,6 +29,8 @@ THROTTLED: Final = frozenset(
         "RequestThrottled",
         "RequestThrottledException",
         "EC2ThrottledException",
+        "ConcurrentLimitExceededException",
+        "SlowDown",
         "TooManyRequestsException",
     }
 )
@@ -52,7 +54,10 @@ QUOTA: Final = frozenset(
         "MaxSpotFleetRequestCountExceeded",
         "MaxSpotInstanceCountExceeded",
         "NetworkInterfaceLimitExceeded",
+        "PendingSnapshotLimitExceeded",
         "ResourceLimitExceeded",
+        "ServiceQuotaExceededException",
+        "SnapshotLimitExceeded",
         "TooManyTargets",
         "TooManyRegistrationsForTargetId",
         "VcpuLimitExceeded",

@@ -1,7 +1,7 @@
 """Launches: one call for all machines of a ticket, and what became of each."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from infrakit_providers.aws.balancers import Balancers
@@ -73,7 +73,7 @@ class Launcher:
             return self._mismatched(launch, exc)
         except ProviderError as exc:
             if isinstance(exc, ImageMissing):
-                self._images.forget(launch.requests[0].image.reference)
+                self._images.forget(launch.requests[0].image)
             return [Outcome(error=exc)] * len(launch.requests)
         self._note(answer["Instances"])
         made = {int(one.get("AmiLaunchIndex", 0)): one for one in answer["Instances"]}
@@ -118,7 +118,7 @@ class Launcher:
 
     def _parameters(self, launch: Launch) -> Mapping[str, Any]:
         ticket, machine, first = launch.ticket, launch.machine, launch.requests[0]
-        image_id = first.image.reference
+        image_id = self._images.ami_of(first.image)
         interface_id = None
         if first.data_key is not None:
             interface_id = self._belongings.prepare(first, machine, ticket.zone, ticket.subnet_id or None)
@@ -166,6 +166,20 @@ class Launcher:
         types = (ANY_TYPE,) if ticket.type == ANY_TYPE else launch.machine.instance_types
         elsewhere = self._pools.any_left(types, [site.zone for site in sites], spot=ticket.spot)
         return NoCapacity(str(error), hint=error.hint, elsewhere=elsewhere)
+
+
+def launches_of(coming: Sequence[tuple[ProvisionRequest, Machine, Ticket]]) -> Iterator[Launch]:
+    """Make as few launches as there are tickets."""
+    by_call: dict[tuple[object, ...], Launch] = {}
+    for request, machine, ticket in coming:
+        # A ticket of many is one call only as far as the parameters are still the same for all of them.
+        alone = request.token if not ticket.places else ""
+        key = (ticket, alone, request.image.identity, request.user_data, repr(request.machine))
+        known = by_call.get(key)
+        by_call[key] = (
+            replace(known, requests=(*known.requests, request)) if known else Launch(ticket, machine, (request,))
+        )
+    yield from by_call.values()
 
 
 def completed(

@@ -7,28 +7,16 @@ keys" for Amazon EC2, KMS, Systems Manager, IAM and Elastic Load Balancing v2.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, NotRequired, TypeAlias, TypedDict
+from typing import Final, TypeAlias
 
 from infrakit_providers.aws.fleets import mixes
 from infrakit_providers.aws.machine import Machine
-from infrakit_py.model.tags import CLUSTER
+from infrakit_providers.aws.policies import KEY_USES, Condition, Policy, Scope, Statement, allow
+from infrakit_providers.aws.publish_permissions import publishing, removing
+from infrakit_providers.aws.publish_settings import Publish
 
-Condition: TypeAlias = Mapping[str, Mapping[str, str | list[str]]]
 NamedMachine: TypeAlias = tuple[Machine, bool, str]
-"""A group's machine, whether the group has named members, and its image's reference."""
-
-
-class Statement(TypedDict):
-    Sid: str
-    Effect: str
-    Action: list[str]
-    Resource: list[str]
-    Condition: NotRequired[Condition]
-
-
-class Policy(TypedDict):
-    Version: str
-    Statement: list[Statement]
+"""A group's machine, whether the group has named members, and its image's reference: none of one to publish."""
 
 
 _LOOKS: Final = (
@@ -45,6 +33,7 @@ _LOOKS_FOR_LEFTOVERS: Final = (
     "ec2:DescribeAddresses",
     "ec2:DescribeLaunchTemplates",
     "ec2:DescribeNetworkInterfaces",
+    "ec2:DescribeSnapshots",
     "ec2:DescribeVolumes",
 )
 """Whoever destroys a cluster looks for these, whatever its spec says now: it may have said something else before."""
@@ -53,48 +42,7 @@ _OF_KEPT_INTERFACES: Final = (
     "ec2:ModifyNetworkInterfaceAttribute",
     "ec2:RunInstances",
 )
-_PARTITIONS: Final = {"cn-": "aws-cn", "us-gov-": "aws-us-gov", "us-isob-": "aws-iso-b", "us-iso-": "aws-iso"}
 _PUBLIC_PARAMETERS: Final = "aws/"
-_KEY_USES: Final = (
-    "kms:Decrypt",
-    "kms:DescribeKey",
-    "kms:GenerateDataKeyWithoutPlaintext",
-    "kms:ReEncryptFrom",
-    "kms:ReEncryptTo",
-)
-"""What EBS does with a key for its caller, besides grants: EBS User Guide, "How Amazon EBS encryption works"."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Scope:
-    cluster: str
-    region: str
-    account: str
-
-    @property
-    def partition(self) -> str:
-        known = (partition for start, partition in _PARTITIONS.items() if self.region.startswith(start))
-        return next(known, "aws-eusc" if self.region.startswith("eusc-") else "aws")
-
-    @property
-    def suffix(self) -> str:
-        return "amazonaws.com.cn" if self.partition == "aws-cn" else "amazonaws.com"
-
-    @property
-    def asked_for(self) -> Condition:
-        """A call that makes something must give it the cluster's tag."""
-        return {"StringEquals": {f"aws:RequestTag/{CLUSTER}": self.cluster}}
-
-    @property
-    def owned(self) -> Condition:
-        """What a call is about must carry the cluster's tag."""
-        return {"StringEquals": {f"aws:ResourceTag/{CLUSTER}": self.cluster}}
-
-    def arn(self, service: str, resource: str) -> str:
-        return f"arn:{self.partition}:{service}:{self.region}:{self.account}:{resource}"
-
-    def ec2(self, *kinds: str) -> list[str]:
-        return [self.arn("ec2", f"{kind}/*") for kind in kinds]
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,13 +79,21 @@ class _Uses:
         )
 
 
-def least_policy(cluster: str, machines: Sequence[NamedMachine], region: str, account: str = "*") -> Policy:
+def least_policy(
+    cluster: str,
+    machines: Sequence[NamedMachine],
+    region: str,
+    account: str = "*",
+    *,
+    publish: Publish | None = None,
+) -> Policy:
     """Return the policy document for whoever applies the cluster's spec. The same spec gives the same document.
 
     A managed policy has at most 6,144 characters, blanks not counted (IAM User Guide, "IAM and AWS STS quotas"). All
     that a machine can ask for fits; a spec that names very many subnets, images or keys may not.
     """
-    scope, uses = _Scope(cluster, region, account), _Uses.of(machines)
+    scope, uses = Scope(cluster, region, account), _Uses.of(machines)
+    publishes = any(not reference for _, _, reference in machines)
     statements = [
         _looking(uses),
         _making(scope, uses),
@@ -146,22 +102,10 @@ def least_policy(cluster: str, machines: Sequence[NamedMachine], region: str, ac
         _changing(scope, uses),
         *_around(scope, machines),
         *_keys(scope, machines),
+        *(publishing(scope, publish or Publish()) if publishes else ()),
+        removing(scope),
     ]
     return {"Version": "2012-10-17", "Statement": statements}
-
-
-def _allow(
-    sid: str, actions: Iterable[str], resources: Iterable[str], condition: Condition | None = None
-) -> Statement:
-    statement: Statement = {
-        "Sid": sid,
-        "Effect": "Allow",
-        "Action": sorted(set(actions)),
-        "Resource": sorted(set(resources)),
-    }
-    if condition is not None:
-        statement["Condition"] = condition
-    return statement
 
 
 def _chosen(*parts: tuple[bool, Iterable[str]]) -> list[str]:
@@ -178,10 +122,10 @@ def _looking(uses: _Uses) -> Statement:
         (uses.spot, ["ec2:DescribeSpotInstanceRequests"]),
         (uses.load_balancers, balancing),
     )
-    return _allow("Look", actions, ["*"])
+    return allow("Look", actions, ["*"])
 
 
-def _making(scope: _Scope, uses: _Uses) -> Statement:
+def _making(scope: Scope, uses: _Uses) -> Statement:
     """Nothing is made but with the cluster's tag."""
     actions = _chosen(
         (True, _launches(uses)),
@@ -196,26 +140,26 @@ def _making(scope: _Scope, uses: _Uses) -> Statement:
         (uses.fleets, ["fleet", "launch-template"]),
         (uses.addresses, ["elastic-ip"]),
     )
-    return _allow("MakeOwn", actions, scope.ec2(*kinds), scope.asked_for)
+    return allow("MakeOwn", actions, scope.ec2(*kinds), scope.asked_for)
 
 
 def _launches(uses: _Uses) -> list[str]:
     return _chosen((True, ["ec2:RunInstances"]), (uses.fleets, ["ec2:CreateFleet"]))
 
 
-def _making_from(scope: _Scope, uses: _Uses, machines: Sequence[NamedMachine]) -> Iterator[Statement]:
+def _making_from(scope: Scope, uses: _Uses, machines: Sequence[NamedMachine]) -> Iterator[Statement]:
     """Allow what machines and interfaces are made from and put into, whosever it is."""
     used = {resource for machine, _, reference in machines for resource in _used(scope, machine, reference)}
     wide = tuple(resource.removesuffix("*") for resource in used if resource.endswith("/*"))
     least = [one for one in used if one.endswith("/*") or not one.startswith(wide)]
-    yield _allow("LaunchFrom", _launches(uses), least)
+    yield allow("LaunchFrom", _launches(uses), least)
     if uses.interfaces:
         network = [one for one in least if one.split(":")[5].startswith(("subnet/", "security-group/"))]
         actions = ["ec2:CreateNetworkInterface", "ec2:ModifyNetworkInterfaceAttribute"]
-        yield _allow("MakeInterfacesIn", actions, network)
+        yield allow("MakeInterfacesIn", actions, network)
 
 
-def _used(scope: _Scope, machine: Machine, reference: str) -> Iterator[str]:
+def _used(scope: Scope, machine: Machine, reference: str) -> Iterator[str]:
     """Yield what a machine is launched from and into, which is not ours and need not have our tag."""
     image = reference if reference.startswith("ami-") else "*"
     yield f"arn:{scope.partition}:ec2:{scope.region}::image/{image}"
@@ -232,7 +176,7 @@ def _used(scope: _Scope, machine: Machine, reference: str) -> Iterator[str]:
             yield f"arn:{scope.partition}:ec2:{scope.region}::snapshot/{disk.snapshot}"
 
 
-def _tagging(scope: _Scope, uses: _Uses) -> Iterator[Statement]:
+def _tagging(scope: Scope, uses: _Uses) -> Iterator[Statement]:
     makers = _chosen(
         (True, ["RunInstances"]),
         (uses.fleets, ["CreateFleet", "CreateLaunchTemplate"]),
@@ -241,11 +185,11 @@ def _tagging(scope: _Scope, uses: _Uses) -> Iterator[Statement]:
         (uses.addresses, ["AllocateAddress"]),
     )
     while_made = {**scope.asked_for["StringEquals"], "ec2:CreateAction": sorted(makers)}
-    yield _allow("TagWhileMade", ["ec2:CreateTags"], [scope.arn("ec2", "*/*")], {"StringEquals": while_made})
-    yield _allow("TagOwn", ["ec2:CreateTags", "ec2:DeleteTags"], scope.ec2("instance"), scope.owned)
+    yield allow("TagWhileMade", ["ec2:CreateTags"], [scope.arn("ec2", "*/*")], {"StringEquals": while_made})
+    yield allow("TagOwn", ["ec2:CreateTags", "ec2:DeleteTags"], scope.ec2("instance"), scope.owned)
 
 
-def _changing(scope: _Scope, uses: _Uses) -> Statement:
+def _changing(scope: Scope, uses: _Uses) -> Statement:
     """Nothing is ended, attached, used or deleted that has not the cluster's tag."""
     actions = _chosen(
         (True, ["ec2:TerminateInstances"]),
@@ -264,35 +208,35 @@ def _changing(scope: _Scope, uses: _Uses) -> Statement:
         (uses.interfaces or uses.addresses, ["network-interface"]),
         (uses.addresses, ["elastic-ip"]),
     )
-    return _allow("ChangeOwn", actions, scope.ec2(*kinds), scope.owned)
+    return allow("ChangeOwn", actions, scope.ec2(*kinds), scope.owned)
 
 
-def _around(scope: _Scope, machines: Sequence[NamedMachine]) -> Iterator[Statement]:
+def _around(scope: Scope, machines: Sequence[NamedMachine]) -> Iterator[Statement]:
     """Allow what other services have: roles to pass, parameters that name images, load balancers."""
     if any(machine.instance_profile for machine, _, _ in machines):
         service: Condition = {"StringEquals": {"iam:PassedToService": f"ec2.{scope.suffix}"}}
-        yield _allow("PassRole", ["iam:PassRole"], [f"arn:{scope.partition}:iam::{scope.account}:role/*"], service)
+        yield allow("PassRole", ["iam:PassRole"], [f"arn:{scope.partition}:iam::{scope.account}:role/*"], service)
     parameters = [_parameter(scope, reference) for _, _, reference in machines if reference.startswith("ssm:")]
     if parameters:
-        yield _allow("ReadImageParameters", ["ssm:GetParameter", "ssm:GetParameters"], parameters)
+        yield allow("ReadImageParameters", ["ssm:GetParameter", "ssm:GetParameters"], parameters)
     groups = [_target_group(scope, group) for machine, _, _ in machines for group in machine.target_groups]
     if groups:
         actions = ["elasticloadbalancing:RegisterTargets", "elasticloadbalancing:DeregisterTargets"]
-        yield _allow("BalanceLoad", actions, groups)
+        yield allow("BalanceLoad", actions, groups)
 
 
-def _parameter(scope: _Scope, reference: str) -> str:
+def _parameter(scope: Scope, reference: str) -> str:
     path = reference.removeprefix("ssm:").removeprefix("/")
     if path.startswith(_PUBLIC_PARAMETERS):  # AWS's own: their ARNs have no account
         return f"arn:{scope.partition}:ssm:{scope.region}::parameter/{path}"
     return scope.arn("ssm", f"parameter/{path}")
 
 
-def _target_group(scope: _Scope, group: str) -> str:
+def _target_group(scope: Scope, group: str) -> str:
     return group if group.startswith("arn:") else scope.arn("elasticloadbalancing", f"targetgroup/{group}/*")
 
 
-def _keys(scope: _Scope, machines: Sequence[NamedMachine]) -> Iterator[Statement]:
+def _keys(scope: Scope, machines: Sequence[NamedMachine]) -> Iterator[Statement]:
     """Allow EBS to use keys. An alias is no resource: keys are known by it through a condition."""
     written = {key for machine, _, _ in machines for key in _kms_keys(machine)}
     aliases = sorted(f"alias/{key.split('alias/', 1)[1]}" for key in written if "alias/" in key)
@@ -306,11 +250,11 @@ def _keys(scope: _Scope, machines: Sequence[NamedMachine]) -> Iterator[Statement
         yield from _key_statements(scope, "KeysByAlias", [scope.arn("kms", "key/*")], known)
 
 
-def _key_statements(scope: _Scope, sid: str, keys: list[str], known: Condition) -> Iterator[Statement]:
+def _key_statements(scope: Scope, sid: str, keys: list[str], known: Condition) -> Iterator[Statement]:
     service: Mapping[str, str | list[str]] = {"kms:ViaService": f"ec2.{scope.region}.{scope.suffix}"}
-    yield _allow(f"Use{sid}", _KEY_USES, keys, {"StringEquals": service, **known})
+    yield allow(f"Use{sid}", KEY_USES, keys, {"StringEquals": service, **known})
     grants: Condition = {"Bool": {"kms:GrantIsForAWSResource": "true"}, "StringEquals": service, **known}
-    yield _allow(f"Grant{sid}", ["kms:CreateGrant"], keys, grants)
+    yield allow(f"Grant{sid}", ["kms:CreateGrant"], keys, grants)
 
 
 def _kms_keys(machine: Machine) -> Iterator[str]:

@@ -7,6 +7,7 @@ from weakref import WeakKeyDictionary
 
 from pydantic import BaseModel
 
+from infrakit_providers.aws import metadata_service
 from infrakit_providers.aws.faults import require_sdk
 from infrakit_providers.aws.machine import Machine
 from infrakit_providers.aws.settings import Limits, Settings, complaints
@@ -31,15 +32,20 @@ class AwsPlugin:
     def review(self, review: MachineReview) -> Iterable[Complaint]:
         return complaints(review)
 
+    def remarks(self, review: MachineReview) -> Iterable[str]:
+        if review.image is None:
+            return ()
+        return metadata_service.remarks(Machine.model_validate(dict(review.machine)), review.image)
+
     def points(self, reference: str) -> bool:
         return reference.startswith("ssm:")
 
     def permissions(self, cluster: str, settings: Mapping[str, Json], wanted: Sequence[Wanted]) -> str:
         from infrakit_providers.aws.permissions import least_policy
 
-        region = Settings.model_validate(dict(settings)).region
+        chosen = Settings.model_validate(dict(settings))
         machines = [(Machine.model_validate(dict(one.machine)), one.named, one.image.reference) for one in wanted]
-        return json.dumps(least_policy(cluster, machines, region), indent=2)
+        return json.dumps(least_policy(cluster, machines, chosen.region, publish=chosen.publish), indent=2)
 
     def open(self, settings: Mapping[str, Json], context: ProviderContext) -> Provider:
         require_sdk()

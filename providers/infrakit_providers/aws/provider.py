@@ -4,16 +4,18 @@ The tags are all there is: what this object remembers between calls only makes i
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from random import Random
 from typing import Any, Final
 
 from pydantic import ValidationError
 
-from infrakit_providers.aws import wire
+from infrakit_providers.aws import publications, wire
+from infrakit_providers.aws.abroad import Abroad
+from infrakit_providers.aws.amis import Amis
 from infrakit_providers.aws.arranging import Arranger
 from infrakit_providers.aws.balancers import Balancers
 from infrakit_providers.aws.belongings import Belongings
@@ -21,11 +23,15 @@ from infrakit_providers.aws.calls import Caller, Rates
 from infrakit_providers.aws.clients import Clients
 from infrakit_providers.aws.doctor import Doctor
 from infrakit_providers.aws.fleets import TEMPLATE
+from infrakit_providers.aws.handing_on import is_handed_on
 from infrakit_providers.aws.images import Images
-from infrakit_providers.aws.launching import Launch, Launcher, completed
+from infrakit_providers.aws.launching import Launcher, completed, launches_of
 from infrakit_providers.aws.machine import Machine
+from infrakit_providers.aws.metadata_service import fitted
 from infrakit_providers.aws.news import Bulletin
 from infrakit_providers.aws.owned import found
+from infrakit_providers.aws.publications import Publications
+from infrakit_providers.aws.publishing import Publisher
 from infrakit_providers.aws.removing import Remover
 from infrakit_providers.aws.settings import Settings
 from infrakit_providers.aws.subnets import Subnets
@@ -34,10 +40,11 @@ from infrakit_providers.aws.tickets import Ticket, read_ticket
 from infrakit_providers.cloud.census import Census, Inhabitant
 from infrakit_providers.cloud.pools import Pools
 from infrakit_providers.cloud.standing import FINE
-from infrakit_py.errors import ImageMissing, ProviderError
+from infrakit_py.errors import ProviderError
 from infrakit_py.model import tags
 from infrakit_py.model.instance import Instance, InstanceId, InstanceState
 from infrakit_py.model.spec import Image, ImageForm, Json
+from infrakit_py.spi.images import Publication
 from infrakit_py.spi.provider import (
     CallLimits,
     CallRates,
@@ -81,7 +88,12 @@ class AwsProvider(Provider):
         self._clients = Clients(settings)
         self._caller = Caller(self._clients, rates, context.clock, Random())
         self._census = Census()
-        self._images = Images(self._caller)
+        self._abroad = Abroad(settings, context.clock)
+        self._images = Images(
+            self._caller, Amis(self._caller, context.clock), partial(is_handed_on, settings.publish)
+        )
+        self._publisher = Publisher(self._caller, settings, context.disks, context.clock, self._abroad.caller)
+        self._publications = Publications(self._caller, context.clock, self._new)
         self._subnets = Subnets(self._caller, context.clock)
         self._belongings = Belongings(self._caller)
         self._balancers = Balancers(self._caller, context.clock)
@@ -93,7 +105,7 @@ class AwsProvider(Provider):
         )
         self._remover = Remover(self._caller, self._balancers, self._is_new)
         self._tagger = Tagger(self._caller, self._balancers, self._is_new)
-        self._doctor = Doctor(self._caller, self._images, settings.region)
+        self._doctor = Doctor(self._caller, self._images, settings)
 
     def describe(self, cluster: str) -> Sequence[Instance]:
         filters = [
@@ -163,16 +175,22 @@ class AwsProvider(Provider):
         return self._tagger.tag(requests)
 
     def published(self, images: Sequence[Image]) -> frozenset[str]:
-        references = [image for image in images if image.form is ImageForm.REFERENCE]
-        return frozenset(image.identity for image in references if self._images.is_available(image.reference))
+        return self._images.available(images)
 
     def publish(self, image: Image, progress: Callable[[int, int], None]) -> None:
-        del progress
-        if image.identity not in self.published([image]):
+        if image.form is not ImageForm.REFERENCE:
+            self._publisher.publish(image, progress)
+        elif image.identity not in self.published([image]):
             raise ProviderError(
-                f"image {image.name}: there is no {image.reference or 'such image'} in this region",
+                f"image {image.name}: there is no {image.reference} in this region",
                 hint="write the id of an image that this account may use here",
             )
+
+    def publications(self) -> Sequence[Publication]:
+        return self._publications.all()
+
+    def unpublish(self, publications: Sequence[Publication]) -> Sequence[Outcome]:
+        return self._publications.unpublish(one.id for one in publications)
 
     def zones(self, machine: Mapping[str, Json]) -> tuple[str, ...]:
         return self._subnets.zones(Machine.model_validate(dict(machine)))
@@ -184,15 +202,24 @@ class AwsProvider(Provider):
         return self._images.resolve(reference)
 
     def leftovers(self, cluster: str) -> Sequence[Leftover]:
-        return [*self._belongings.leftovers(cluster), *self._launcher.fleets.leftovers(cluster)]
+        return [
+            *self._belongings.leftovers(cluster),
+            *self._launcher.fleets.leftovers(cluster),
+            *self._publications.leftovers(cluster),
+        ]
 
     def sweep(self, cluster: str, leftovers: Sequence[Leftover]) -> Sequence[Outcome]:
-        templates = [one for one in leftovers if one.kind == TEMPLATE]
-        kept = [one for one in leftovers if one.kind != TEMPLATE]
-        new = self._census.accepted_after(self._clock.now() - self.listing_lag_seconds)
-        others = iter(self._belongings.sweep(cluster, kept, new))
-        deleted = iter([self._launcher.fleets.delete(cluster, one) for one in templates])
-        return [next(deleted if one.kind == TEMPLATE else others) for one in leftovers]
+        kept = [one for one in leftovers if one.kind not in (TEMPLATE, publications.IMAGE)]
+        others = iter(self._belongings.sweep(cluster, kept, self._new()))
+        outcomes = []
+        for one in leftovers:
+            if one.kind == TEMPLATE:
+                outcomes.append(self._launcher.fleets.delete(cluster, one))
+            elif one.kind == publications.IMAGE:
+                outcomes += self._publications.unpublish([one.id])
+            else:
+                outcomes.append(next(others))
+        return outcomes
 
     def examine(self, cluster: str, wanted: Sequence[Wanted]) -> Sequence[Finding]:
         """See `infrakit_py.spi.provider.Examining`."""
@@ -200,6 +227,7 @@ class AwsProvider(Provider):
 
     def close(self) -> None:
         self._clients.close()
+        self._abroad.close()
 
     def _news(
         self, cluster: str, ours: Sequence[tuple[Mapping[str, Any], Mapping[str, str]]]
@@ -237,6 +265,10 @@ class AwsProvider(Provider):
         """Tell whether an earlier process may have launched what is not listed yet."""
         return self._clock.now() - self._opened_at < self.listing_lag_seconds
 
+    def _new(self) -> Collection[str]:
+        """Return the instances that were launched here so lately that EC2 may not list them."""
+        return self._census.accepted_after(self._clock.now() - self.listing_lag_seconds)
+
     def _is_new(self, instance_id: str) -> bool:
         """Tell whether an instance was launched so lately that EC2 may not know it everywhere yet."""
         return self._census.accepted_since(instance_id, self._clock.now() - self.listing_lag_seconds) is not None
@@ -251,7 +283,7 @@ class AwsProvider(Provider):
 
     def _launched(self, coming: Sequence[tuple[ProvisionRequest, Machine, Ticket]]) -> dict[str, Outcome]:
         """Make as few calls as there are tickets, some beside each other."""
-        launches = list(_launches(coming))
+        launches = list(launches_of(coming))
         if not launches:
             return {}
         with ThreadPoolExecutor(min(_TOGETHER, len(launches)), thread_name_prefix="launch") as pool:
@@ -268,27 +300,12 @@ class AwsProvider(Provider):
 
 
 def _machine(request: ProvisionRequest) -> Machine:
-    """Read a request's machine, once it is sure that EC2 can boot it."""
+    """Read a request's machine, as it boots the request's image."""
     try:
         machine = Machine.model_validate(dict(request.machine))
     except ValidationError as exc:
         raise ProviderError(f"{request.name}: not a machine of EC2: {exc.errors()[0]['msg']}") from exc
-    if request.image.form is not ImageForm.REFERENCE:
-        raise ImageMissing(f"{request.name}: image {request.image.name} is no image of EC2")
-    return machine
-
-
-def _launches(coming: Sequence[tuple[ProvisionRequest, Machine, Ticket]]) -> Iterator[Launch]:
-    by_call: dict[tuple[object, ...], Launch] = {}
-    for request, machine, ticket in coming:
-        # A ticket of many is one call only as far as the parameters are still the same for all of them.
-        alone = request.token if not ticket.places else ""
-        key = (ticket, alone, request.image.identity, request.user_data, repr(request.machine))
-        known = by_call.get(key)
-        by_call[key] = (
-            replace(known, requests=(*known.requests, request)) if known else Launch(ticket, machine, (request,))
-        )
-    yield from by_call.values()
+    return fitted(machine, request.image)
 
 
 def _inhabitant(instance: Instance) -> Inhabitant:

@@ -2,18 +2,23 @@
 
 import re
 from collections.abc import Iterable, Iterator
-from typing import Annotated, Final
+from typing import Annotated, Final, Self
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, StringConstraints, model_validator
 
 from infrakit_providers.aws.fields import Region, RoleArn
 from infrakit_providers.aws.machine import Capacity, Machine
+from infrakit_providers.aws.publish_settings import Publish
 from infrakit_providers.cloud.fields import Duration, Name, Strict
-from infrakit_py.model.spec import Image, ImageForm
+from infrakit_py.model.spec import ARM64, Image, ImageForm
 from infrakit_py.spi.complaint import Complaint
 from infrakit_py.spi.provider import MachineReview, Rate
 
 _REFERENCE: Final = re.compile(r"ami-[0-9a-f]{8,17}|ssm:[A-Za-z0-9_.\-/]+")
+_DISK_FORMATS: Final = ("raw", "qcow2", "gcp")
+"""What raw disks can be made of."""
+_ARM_TYPE: Final = re.compile(r"(a1|[a-z]+\d+[a-z]*g[a-z]*)\.\S+")
+"""EC2 User Guide, "Amazon EC2 instance type naming conventions": a `g` after the generation is Graviton."""
 
 
 class AssumeRole(Strict):
@@ -45,7 +50,7 @@ class Limits(Strict):
     The defaults are those of the EC2 Developer Guide, "Request throttling for the Amazon EC2 API": requests of
     RunInstances 5 and 2 a second, of TerminateInstances 100 and 5, of CreateTags 100 and 10, of filtered Describe
     calls 100 and 20, of other mutating calls 50 and 5; instances of RunInstances 1000 and 2, of TerminateInstances
-    1000 and 20.
+    1000 and 20. Blocks of snapshots: 1000 a second (AWS General Reference, "Amazon EBS endpoints and quotas").
     """
 
     run_instances: Bucket = Bucket(burst=5, per_second=2)
@@ -55,6 +60,7 @@ class Limits(Strict):
     create_tags: Bucket = Bucket(burst=100, per_second=10)
     describe: Bucket = Bucket(burst=100, per_second=20)
     mutate: Bucket = Bucket(burst=50, per_second=5)
+    put_snapshot_block: Bucket = Bucket(burst=1000, per_second=1000)
 
 
 class Settings(Strict):
@@ -72,6 +78,16 @@ class Settings(Strict):
     prices: Annotated[str, Field(min_length=1)] | None = None
     limits: Limits = Limits()
     parallel_calls: int = Field(default=8, ge=1, le=64)
+    publish: Publish = Publish()
+
+    @model_validator(mode="after")
+    def _must_fit_the_region(self) -> Self:
+        if self.region in self.publish.copy_to:
+            raise ValueError(f"publish.copy_to: {self.region} is the provider's own region; leave it out")
+        key = self.publish.kms_key
+        if key is not None and key.split(":")[3] != self.region:
+            raise ValueError(f"publish.kms_key: not a key of the provider's region {self.region}")
+        return self
 
     @property
     def account(self) -> str:
@@ -92,7 +108,7 @@ def complaints(review: MachineReview) -> Iterable[Complaint]:
     yield from _capacity_complaints(machine)
     yield from _region_complaints(machine, str(review.settings.get("region", "")))
     if review.image is not None:
-        yield from _image_complaints(review.image)
+        yield from _image_complaints(review.image, machine)
 
 
 def _what_needs_a_name(machine: Machine) -> Iterator[Complaint]:
@@ -130,12 +146,22 @@ def _region_complaints(machine: Machine, region: str) -> Iterator[Complaint]:
             yield Complaint(("target_groups", index), f"not a target group of the provider's region {region}")
 
 
-def _image_complaints(image: Image) -> Iterator[Complaint]:
-    if image.form is not ImageForm.REFERENCE:
+def _image_complaints(image: Image, machine: Machine) -> Iterator[Complaint]:
+    if image.form is ImageForm.REFERENCE:
+        if not _REFERENCE.fullmatch(image.reference):
+            yield Complaint(
+                (), f"image {image.name}: a reference is an AMI's id (ami-...) or ssm:/path of a parameter"
+            )
+        return
+    if image.form is ImageForm.KERNEL and image.architecture == ARM64:
         yield Complaint(
-            (),
-            f"image {image.name}: images of the form {image.form.value} cannot be published to AWS yet; use an AMI "
-            "(reference: ami-..., or ssm:/path of a parameter that holds one)",
+            (), f"image {image.name}: disks are made of kernels for amd64 only; declare a disk for {ARM64} instead"
         )
-    elif not _REFERENCE.fullmatch(image.reference):
-        yield Complaint((), f"image {image.name}: a reference is an AMI's id (ami-...) or ssm:/path of a parameter")
+        return
+    if image.form is ImageForm.DISK and image.disk_format not in _DISK_FORMATS:
+        formats = ", ".join(_DISK_FORMATS[:-1]) + f" or {_DISK_FORMATS[-1]}"
+        yield Complaint((), f"image {image.name}: AWS boots no {image.disk_format}; use a disk of format {formats}")
+    for index, name in enumerate(machine.instance_types):
+        if (_ARM_TYPE.fullmatch(name) is not None) is not (image.architecture == ARM64):
+            text = f"image {image.name} is for {image.architecture}, and {name} has another architecture"
+            yield Complaint(("instance_types", index), text)

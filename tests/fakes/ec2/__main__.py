@@ -16,6 +16,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     asked = _parser().parse_args(arguments)
     settings = FakeSettings(
         region=asked.region,
+        neighbours=tuple(asked.neighbours),
         seed=asked.seed,
         limits=asked.limits,
         boot_seconds=asked.boot_time,
@@ -28,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         health_seconds=asked.health_time,
         deregistration_seconds=asked.deregistration_time,
     )
-    fake = FakeEC2(settings, port=asked.port)
+    fake = FakeEC2(settings, port=asked.port, buckets=asked.buckets)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: Thread(target=fake.stop).start())
     print(fake.url, flush=True)
@@ -55,6 +56,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.fakes.ec2", description=__doc__)
     parser.add_argument("--port", type=int, default=0, help="0, the default, takes a free one")
     parser.add_argument("--region", default="eu-central-1")
+    parser.add_argument("--neighbours", nargs="*", default=[], metavar="REGION")
+    parser.add_argument("--buckets", default="", metavar="URL", help="of a server that has S3, such as moto's")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--limits", choices=["none", "ec2"], default="none", help="whether calls are throttled")
     parser.add_argument("--boot-time", type=parse_duration, default=2.0, metavar="TIME")

@@ -1,4 +1,4 @@
-"""What is there to choose from: images, subnets, groups, keys, zones, types. Nothing here changes by a call."""
+"""What is there to choose from: images, subnets, groups, keys, zones, types. Nothing is changed here."""
 
 from typing import Any, Final
 
@@ -6,7 +6,7 @@ from tests.fakes.ec2.errors import AwsError
 from tests.fakes.ec2.filters import Fields, check_ids, page, selected
 from tests.fakes.ec2.launching import find_image
 from tests.fakes.ec2.reading import Asked
-from tests.fakes.ec2.settings import ACCOUNT, VPC
+from tests.fakes.ec2.settings import ACCOUNT, LINUX, LINUX_2, LINUX_ARM, VPC
 from tests.fakes.ec2.tables import Group, Image, Subnet, Type
 from tests.fakes.ec2.tags import written
 from tests.fakes.ec2.world import World
@@ -15,7 +15,10 @@ from tests.fakes.ec2.writing import Reply, iso
 
 def describe_images(world: World, asked: Asked) -> Reply:
     ids = asked.get("ImageIds")
-    found = [find_image(world, one) for one in ids] if ids else list(world.images.values())
+    listed_by = world.now() - world.settings.listing_lag
+    seeded = (LINUX, LINUX_2, LINUX_ARM)
+    listed = [one for one in world.images.values() if one.created_at <= listed_by or one.id in seeded]
+    found = [find_image(world, one) for one in ids] if ids else listed
     if owners := asked.get("Owners"):
         found = [one for one in found if {"self", ACCOUNT} & set(owners)]
     fields: Fields[Image] = {
@@ -35,13 +38,18 @@ def describe_images(world: World, asked: Asked) -> Reply:
 
 
 def _image(one: Image) -> dict[str, Any]:
-    disk = {"SnapshotId": one.snapshot, "VolumeSize": one.gibibytes, "VolumeType": "gp3"}
+    disk: dict[str, Any] = {"VolumeSize": one.gibibytes, "VolumeType": one.volume_type}
+    if one.state == "available":  # a copy's snapshot is not told before it is there
+        disk["SnapshotId"] = one.snapshot
     return {
         "ImageId": one.id,
         "ImageLocation": f"{ACCOUNT}/{one.name}",
         "Name": one.name,
-        "Description": "",
+        "Description": one.description,
         "State": one.state,
+        "StateReason": {"Code": "Client.Failed", "Message": one.reason} if one.reason else None,
+        "BootMode": one.boot_mode,
+        "ImdsSupport": one.imds,
         "OwnerId": ACCOUNT,
         "Public": False,
         "CreationDate": iso(one.created_at),
@@ -50,11 +58,11 @@ def _image(one: Image) -> dict[str, Any]:
         "RootDeviceName": one.root,
         "RootDeviceType": "ebs",
         "BlockDeviceMappings": [
-            {"DeviceName": one.root, "Ebs": disk | {"DeleteOnTermination": True, "Encrypted": False}}
+            {"DeviceName": one.root, "Ebs": disk | {"DeleteOnTermination": True, "Encrypted": one.encrypted}}
         ],
         "VirtualizationType": "hvm",
         "Hypervisor": "xen",
-        "EnaSupport": True,
+        "EnaSupport": one.ena,
         "PlatformDetails": "Linux/UNIX",
         "UsageOperation": "RunInstances",
         "Tags": written(one.tags),

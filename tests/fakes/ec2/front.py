@@ -13,6 +13,7 @@ from botocore.model import ServiceModel
 
 from infrakit_py.errors import ProviderError
 from tests.fakes.ec2.actions import HANDLERS, OWN_DRY_RUN, SIGNED_AS
+from tests.fakes.ec2.blocks import Blocks, Written, refused
 from tests.fakes.ec2.errors import AwsError, OwnMistake, refusal
 from tests.fakes.ec2.limits import Limits
 from tests.fakes.ec2.reading import Asked, QueryReader, read_json
@@ -60,6 +61,7 @@ class Front:
         self.handlers = {service: dict(handlers) for service, handlers in HANDLERS.items()}
         self.services = {name: Service(name) for name in HANDLERS}
         self._limits = Limits(world.clock)
+        self._blocks = Blocks(world)
         self._requests = 0
         instance = self.services["ec2"].model.shape_for("Instance")
         world.encode_instance = self.services["ec2"].writer.of(instance)
@@ -85,8 +87,23 @@ class Front:
             self.mistakes.append(mistake)
             return _error(service, AwsError("InternalError", mistake, 500), request_id)
 
+    def answer_about_blocks(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Written:
+        """Answer a request to EBS direct."""
+        with self.world.lock:
+            try:
+                self._admit(self.services["sts"], headers)
+                return self._blocks.answer(method, path, headers, body, lambda name: self.calls.update([name]))
+            except AwsError as exc:
+                return refused(exc)
+            except OwnMistake as exc:
+                mistake = f"the fake wrote a reply that is none: {exc}"
+            except Exception as exc:  # noqa: BLE001 - a server goes on, and says what happened
+                mistake = f"the fake failed: {exc!r}"
+            self.mistakes.append(mistake)
+            return refused(AwsError("InternalServerException", mistake, 500))
+
     def _admit(self, service: Service, headers: Mapping[str, str]) -> None:
-        scope = _scope(headers)
+        scope = scope_of(headers)
         region = self.world.settings.region
         if scope and scope[2] != region and service.name not in _GLOBAL:
             raise AwsError(
@@ -137,7 +154,7 @@ class Front:
         return Answer(200, XML, write(operation, reply, request_id).encode())
 
 
-def _scope(headers: Mapping[str, str]) -> list[str] | None:
+def scope_of(headers: Mapping[str, str]) -> list[str] | None:
     """Return key, day, region and service of what a request is signed with."""
     _, found, rest = headers.get("authorization", "").partition("Credential=")
     parts = rest.partition(",")[0].split("/")
@@ -145,7 +162,7 @@ def _scope(headers: Mapping[str, str]) -> list[str] | None:
 
 
 def _service_of(headers: Mapping[str, str], form: Mapping[str, str]) -> str:
-    scope = _scope(headers)
+    scope = scope_of(headers)
     if scope:
         if scope[3] not in SIGNED_AS:
             raise AwsError("InvalidAction", f"the fake has no service {scope[3]}")

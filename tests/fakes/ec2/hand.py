@@ -10,8 +10,20 @@ from infrakit_providers.simulated.machines import Machine
 from infrakit_providers.simulated.mishaps import befall
 from infrakit_providers.simulated.settings import ZoneCapacity
 from tests.fakes.ec2.balancing import health_of
+from tests.fakes.ec2.settings import LINUX, LINUX_2, LINUX_ARM
 from tests.fakes.ec2.shown import STATES
-from tests.fakes.ec2.tables import Address, Event, Image, Instance, Interface, SpotRequest, Target, Volume
+from tests.fakes.ec2.snapshots import BLOCK_SIZE
+from tests.fakes.ec2.tables import (
+    Address,
+    Event,
+    Image,
+    Instance,
+    Interface,
+    Snapshot,
+    SpotRequest,
+    Target,
+    Volume,
+)
 from tests.fakes.ec2.world import World
 
 Thing = TypeVar("Thing")
@@ -48,6 +60,20 @@ class Hand:
 
     def volumes(self) -> list[Volume]:
         return self._now(self.world.volumes)
+
+    def images(self) -> list[Image]:
+        """Return the images that were not there from the start."""
+        return [one for one in self._now(self.world.images) if one.id not in (LINUX, LINUX_2, LINUX_ARM)]
+
+    def snapshots(self) -> list[Snapshot]:
+        return self._now(self.world.snapshots)
+
+    def content(self, snapshot_id: str) -> bytes:
+        """Return the bytes of a snapshot up to the last that is not zero."""
+        with self.world.lock:
+            blocks = self.world.snapshots[snapshot_id].blocks
+            last = max(blocks, default=-1)
+            return b"".join(blocks.get(index, bytes(BLOCK_SIZE)) for index in range(last + 1)).rstrip(b"\0")
 
     def interfaces(self) -> list[Interface]:
         return self._now(self.world.interfaces)
@@ -173,6 +199,22 @@ class Hand:
         with self.world.lock:
             del self.world.images[image_id]
 
+    def fail_import(self, message: str) -> None:
+        """Let the next import end in an error."""
+        with self.world.lock:
+            self.world.failing_imports.append(message)
+
+    def fail_snapshot(self, snapshot_id: str) -> None:
+        """Let a snapshot that is being written come to nothing."""
+        with self.world.lock:
+            self.world.snapshots[snapshot_id].state = "error"
+            self.world.snapshots[snapshot_id].message = "it was not completed"
+
+    def encrypt_by_default(self, *, on: bool = True) -> None:
+        """Let the account encrypt every snapshot from now on."""
+        with self.world.lock:
+            self.world.encrypts_by_default = on
+
     def set_parameter(self, name: str, value: str) -> None:
         with self.world.lock:
             self.world.parameters[name] = value
@@ -200,6 +242,9 @@ ACTS: Final[Mapping[str, Callable[..., Any]]] = {
     "mishap": Hand.mishap,
     "add_image": Hand.add_image,
     "remove_image": Hand.remove_image,
+    "fail_import": Hand.fail_import,
+    "fail_snapshot": Hand.fail_snapshot,
+    "encrypt_by_default": Hand.encrypt_by_default,
     "set_parameter": Hand.set_parameter,
     "close_role": Hand.close_role,
 }
@@ -216,6 +261,8 @@ def picture(hand: Hand, calls: Mapping[str, int], mistakes: list[str]) -> dict[s
         return {
             "instances": dict(states),
             "volumes": dict(volumes),
+            "snapshots": dict(Counter(one.state for one in world.snapshots.values())),
+            "images": len(hand.images()),
             "interfaces": dict(interfaces),
             "addresses": len(world.addresses),
             "targets": {group.name: hand.targets(group.name) for group in world.target_groups.values()},

@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from dataclasses import replace
 from threading import Thread
 from types import TracebackType
 from typing import Any, Final, Self
@@ -9,7 +10,8 @@ from typing import Any, Final, Self
 from infrakit_py.clock import SystemClock
 from infrakit_py.errors import InfrakitError
 from infrakit_py.spi.provider import Now
-from tests.fakes.ec2.front import Front
+from tests.fakes.ec2.buckets import Buckets
+from tests.fakes.ec2.front import Front, scope_of
 from tests.fakes.ec2.hand import ACTS, Hand, picture
 from tests.fakes.ec2.settings import FakeSettings
 from tests.fakes.ec2.world import World
@@ -19,11 +21,27 @@ _OWN: Final = "/_fake/"
 
 
 class FakeEC2(Hand):
-    """EC2, ELBv2, SSM, STS and service quotas of one account in one region, at `url`."""
+    """EC2, EBS direct, ELBv2, SSM, STS and service quotas of one account, at `url`, in one region and its neighbours.
 
-    def __init__(self, settings: FakeSettings | None = None, clock: Now | None = None, *, port: int = 0) -> None:
-        super().__init__(World(settings or FakeSettings(), clock or SystemClock()))
+    S3 is that of the server at `buckets`, if there is one.
+    """
+
+    def __init__(
+        self, settings: FakeSettings | None = None, clock: Now | None = None, *, port: int = 0, buckets: str = ""
+    ) -> None:
+        settings, clock = settings or FakeSettings(), clock or SystemClock()
+        super().__init__(World(settings, clock))
         self.front = Front(self.world)
+        self.buckets = Buckets(buckets) if buckets else None
+        self.regions = {settings.region: self.front}
+        for number, region in enumerate(settings.neighbours, 1):
+            world = World(replace(settings, region=region, seed=settings.seed + number), clock)
+            world.lock = self.world.lock  # copies are made across
+            self.regions[region] = Front(world)
+        for front in self.regions.values():
+            front.world.abroad = {name: one.world for name, one in self.regions.items()}
+            if self.buckets is not None:
+                front.world.fetch = self.buckets.fetch
         self._server = _Server(self, port)
         self.url = self._server.url
         self._thread: Thread | None = None
@@ -36,7 +54,11 @@ class FakeEC2(Hand):
     @property
     def mistakes(self) -> list[str]:
         """What the fake itself did wrong. Should be empty at a test's end."""
-        return self.front.mistakes
+        return [mistake for front in self.regions.values() for mistake in front.mistakes]
+
+    def abroad(self, region: str) -> Hand:
+        """Return the hand on a neighbour."""
+        return Hand(self.regions[region].world)
 
     def picture(self) -> dict[str, Any]:
         """Return what there is, in numbers."""
@@ -65,7 +87,8 @@ class FakeEC2(Hand):
 
     def close(self) -> None:
         self._server.server_close()
-        self.cloud.close()
+        for front in self.regions.values():
+            front.world.cloud.close()
 
 
 class _Server(LocalServer):
@@ -83,12 +106,25 @@ class _Handler(Handler):
             self._interfere(self.path.removeprefix(_OWN), body)
             return
         headers = {name.lower(): value for name, value in self.headers.items()}
-        status, kind, answer = self.server.fake.front.answer(headers, body)
-        self.send(status, [("Content-Type", kind)], answer)
+        scope = scope_of(headers)
+        fake = self.server.fake
+        front = fake.regions.get(scope[2], fake.front) if scope else fake.front
+        match scope[3] if scope else "":
+            case "s3" if fake.buckets is not None:
+                self.send(*fake.buckets.ask(self.command, self.path, dict(self.headers.items()), body))
+            case "ebs":
+                self.send(*front.answer_about_blocks(self.command, self.path, headers, body))
+            case _:
+                status, kind, answer = front.answer(headers, body)
+                self.send(status, [("Content-Type", kind)], answer)
+
+    do_PUT = do_DELETE = do_POST
 
     def do_GET(self) -> None:
         if self.path == f"{_OWN}state":
             self._json(200, self.server.fake.picture())
+        elif "authorization" in self.headers:
+            self.do_POST()
         else:
             self._json(404, {"error": "there are GET /_fake/state, POST /_fake/<act> and the API at POST /"})
 

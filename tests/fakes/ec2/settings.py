@@ -67,6 +67,13 @@ class FakeSettings:
     health_seconds: float = 0.0
     """From registered and running to healthy, in a target group."""
     deregistration_seconds: float = 300.0
+    snapshot_seconds: float = 0.0
+    """From the last block to a completed snapshot."""
+    import_seconds: float = 0.0
+    copy_seconds: float = 0.0
+    """Until a copy of an image is available in another region."""
+    neighbours: tuple[str, ...] = ()
+    """Other regions in which the account has something, too."""
 
     def zone_name(self, letter: str) -> str:
         return f"{self.region}{letter}"

@@ -34,6 +34,49 @@ class Image:
     created_at: float
     state: str = "available"
     tags: Tags = field(default_factory=dict)
+    boot_mode: str | None = None
+    volume_type: str = "gp3"
+    ena: bool = True
+    encrypted: bool = False
+    description: str = ""
+    imds: str | None = None
+    reason: str = ""
+    """Why it failed."""
+    shared: set[str] = field(default_factory=set)
+    """Accounts that may launch it."""
+
+
+@dataclass(slots=True)
+class Snapshot:
+    """A snapshot with its bytes: blocks by index, those that are empty left out."""
+
+    id: str
+    gibibytes: int
+    created_at: float
+    state: str = "pending"
+    tags: Tags = field(default_factory=dict)
+    description: str = ""
+    encrypted: bool = False
+    kms_key: str | None = None
+    message: str = ""
+    blocks: dict[int, bytes] = field(default_factory=dict)
+    written_at: float = 0.0
+    sealed: bool = False
+    """Whether no more blocks are taken."""
+    shared: set[str] = field(default_factory=set)
+    """Accounts that may make volumes of it."""
+
+
+@dataclass(slots=True)
+class ImportTask:
+    """A snapshot being made of an object in a bucket."""
+
+    id: str
+    asked: Mapping[str, Any]
+    status: str = "active"
+    message: str = ""
+    snapshot: str = ""
+    tags: Tags = field(default_factory=dict)
 
 
 @dataclass(slots=True)

@@ -98,6 +98,7 @@ class _Place:
             "vol": (world.volumes, "InvalidVolume.NotFound"),
             "eni": (world.interfaces, "InvalidNetworkInterfaceID.NotFound"),
             "eipalloc": (world.addresses, "InvalidAllocationID.NotFound"),
+            "snap": (world.snapshots, "InvalidSnapshot.NotFound"),
             "ami": (world.images, "InvalidAMIID.NotFound"),
             "subnet": (world.subnets, "InvalidSubnetID.NotFound"),
             "sg": (world.groups, "InvalidGroup.NotFound"),

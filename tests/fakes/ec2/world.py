@@ -24,10 +24,12 @@ from tests.fakes.ec2.tables import (
     Address,
     Group,
     Image,
+    ImportTask,
     Instance,
     Interface,
     Reservation,
     Session,
+    Snapshot,
     SpotRequest,
     Subnet,
     Tags,
@@ -69,6 +71,15 @@ class World:
         self.types: Mapping[str, Type] = {one.name: one for one in TYPES}
         self.zones = {settings.zone_name(letter): letter for letter in settings.zones}
         self.images: dict[str, Image] = {}
+        self.snapshots: dict[str, Snapshot] = {}
+        self.import_tasks: dict[str, ImportTask] = {}
+        self.failing_imports: list[str] = []
+        """What the next imports end with."""
+        self.encrypts_by_default = False
+        self.fetch: Callable[[str, str], bytes | None] = lambda _bucket, _key: None
+        """Reads an object of S3; set by whoever knows where it is."""
+        self.abroad: Mapping[str, World] = {}
+        """The account's other regions."""
         self.subnets: dict[str, Subnet] = {}
         self.groups: dict[str, Group] = {}
         self.vpc_tags: Tags = {"Name": "default"}
