@@ -28,6 +28,7 @@ class Clouds:
             "AWS_ACCESS_KEY_ID": "none",
             "AWS_SECRET_ACCESS_KEY": "none",
             "CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE": self.gce.url,
+            "CLOUDSDK_API_ENDPOINT_OVERRIDES_STORAGE": self.gce.url,
             "GOOGLE_APPLICATION_CREDENTIALS": str(self.gce.credentials),
         }
         result = self.shell.infra(*arguments, environment=environment)
@@ -73,6 +74,7 @@ def test_the_same_cluster_runs_at_every_provider_by_plans_that_do_the_same(cloud
     assert plans["simulated"] == plans["aws"] == plans["gcp"]
 
 
+@pytest.mark.long
 def test_one_cluster_has_groups_at_three_providers_and_goes_in_one_run(clouds: Clouds) -> None:
     groups = {
         kind: {"provider": kind, "image": f"{kind}-v1", "size": 3, "machine": dict(MACHINES[kind])} for kind in KINDS

@@ -193,10 +193,24 @@ class Hypervisor:
 
         libvirt.registerErrorHandler(lambda *_: None, None)
         self._error = libvirt.libvirtError
-        self._connection = libvirt.open(host.uri)
+        self._open = partial(libvirt.open, host.uri)
+        self._opened = self._open()
+
+    @property
+    def _connection(self) -> Any:
+        """Return a connection that works.
+
+        Once a provider had an event loop in this process, libvirt asks each client for signs of life, and who sits
+        idle without a loop of its own is cut off after half a minute.
+        """
+        try:
+            self._opened.getLibVersion()
+        except self._error:
+            self._opened = self._open()
+        return self._opened
 
     def close(self) -> None:
-        self._connection.close()
+        self._opened.close()
 
     def domains(self) -> list[str]:
         return sorted(domain.name() for domain in self._connection.listAllDomains())
