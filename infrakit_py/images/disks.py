@@ -24,6 +24,8 @@ GIB: Final = 2**30
 _SUFFIX: Final = {DiskFormat.RAW: "raw", DiskFormat.QCOW2: "qcow2", DiskFormat.GCP: "tar.gz"}
 _IN_ARCHIVE: Final = "disk.raw"
 _BLOCK: Final = 2**20
+_LEVEL: Final = 1
+"""Of gzip: kernels and initrds are compressed already, and zeros are as small at any level, and slower."""
 
 
 class DiskMaker:
@@ -152,8 +154,8 @@ def _pack(raw: Path, out: Path) -> None:
     entry.size, entry.mtime, entry.mode = size, MODIFIED_AT, 0o644
     with (
         out.open("wb") as target,
-        GzipFile("", "wb", 6, target, mtime=0) as packed,
-        tarfile.open(fileobj=packed, mode="w", format=tarfile.GNU_FORMAT) as tar,
+        GzipFile("", "wb", _LEVEL, target, mtime=0) as packed,
+        tarfile.TarFile(fileobj=packed, mode="w", format=tarfile.GNU_FORMAT, copybufsize=_BLOCK) as tar,
         raw.open("rb") as source,
     ):
         tar.addfile(entry, _Padded(source, size))

@@ -201,6 +201,7 @@ def test_trap_28_a_group_is_spread_evenly_over_zones_as_it_grows_and_shrinks(
         assert max(counts) - min(counts) <= 1, counts
 
 
+@pytest.mark.long
 def test_trap_28_two_batches_at_once_see_one_another(opens: Opens) -> None:
     """Replacements and growth are asked for by one tick in several calls; other groups by other ticks."""
     region = opens(listing_lag=10)

@@ -56,6 +56,7 @@ def test_looking_changes_nothing(shell: Shell, fake: FakeEC2, command: tuple[str
     assert [call for call in fake.calls if not call.startswith(LOOKS)] == []
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_rollout_keeps_its_surge_and_its_floor(shell: Shell, fake: FakeEC2) -> None:
     first = infra(shell, fake, "apply", "--auto-approve", WEB_SIZE="20")
@@ -83,6 +84,7 @@ def test_a_rollout_keeps_its_surge_and_its_floor(shell: Shell, fake: FakeEC2) ->
     assert not old & set(fake.ids("running"))
 
 
+@pytest.mark.long
 def test_half_of_a_group_may_go_and_more_only_when_it_is_said(shell: Shell, fake: FakeEC2) -> None:
     for size, options, code in (("8", (), 0), ("3", (), 1), ("3", ("--allow-mass-destroy",), 0)):
         result = infra(shell, fake, "apply", "--auto-approve", *options, WEB_SIZE=size)

@@ -211,6 +211,7 @@ def test_a_group_that_left_the_file_goes_only_where_that_is_allowed(
         assert len(converged.ids()) == 6
 
 
+@pytest.mark.long
 def test_several_files_are_kept_and_one_that_leaves_is_let_go(shell: Shell, start: Start) -> None:
     shell.write(cluster("one", web=web(1)), file="clusters/one.yml")
     shell.write(cluster("two", web=web(1)), file="clusters/two.yml")
@@ -319,6 +320,7 @@ def test_a_provider_that_cannot_be_opened_is_opened_later(shell: Shell, start: S
     assert len(shell.machines()) == 1
 
 
+@pytest.mark.long
 def test_what_settled_is_looked_at_without_a_word_and_without_much_work(converged: Shell, start: Start) -> None:
     controller = start(converged)
     controller.says("shop/web     converged")

@@ -119,7 +119,7 @@ class Operator:
         return start(arguments, directory=self.shell.work, environment=environment, output=self.output)
 
 
-@pytest.mark.parametrize("kills", [15, pytest.param(50, marks=pytest.mark.long)])
+@pytest.mark.parametrize("kills", [8, pytest.param(50, marks=pytest.mark.long)])
 def test_any_number_of_kills_leaves_exactly_what_is_declared(tmp_path: Path, kills: int) -> None:
     shell = Shell(tmp_path)
     shell.work.mkdir()

@@ -68,6 +68,7 @@ def assert_gone_back(controller: Controller, hypervisor: Hypervisor, good: Mappi
     assert hypervisor.images() == good
 
 
+@pytest.mark.long
 def test_a_cluster_stays_as_declared(operator: Operator, hypervisor: Hypervisor) -> None:
     """Another version, a stop half-way, a machine that is lost: the controller sees to all of it."""
     operator.write(web={"size": 2, "image": "v1", "health": health("120s")})

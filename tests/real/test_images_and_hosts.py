@@ -58,6 +58,7 @@ def test_a_guest_takes_its_name_from_linuxkit_user_data_and_never_is_never_healt
     assert guest.wait_for("/health", status=404)
 
 
+@pytest.mark.long
 def test_a_data_disk_survives_the_replacement_of_its_machine(guests: Guests, images: Images, tmp_path: Path) -> None:
     data, root = tmp_path / "data.raw", tmp_path / "root.raw"
     for file in (data, root):
@@ -102,7 +103,8 @@ def test_the_power_button_turns_a_guest_off(guests: Guests, images: Images) -> N
     assert "guest: power button" in guest.console()
 
 
-@pytest.mark.parametrize("format", [pytest.param("raw", marks=pytest.mark.long), "qcow2"])
+@pytest.mark.long
+@pytest.mark.parametrize("format", ["raw", "qcow2"])
 def test_a_disk_made_from_an_image_boots(
     disks_possible: None, guests: Guests, images: Images, tmp_path: Path, format: Literal["raw", "qcow2"]
 ) -> None:

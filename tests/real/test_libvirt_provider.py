@@ -148,7 +148,8 @@ def test_a_data_disk_survives_the_replacement_of_its_machine(site: Site, v1: Ima
     assert site.volumes() == []
 
 
-@pytest.mark.parametrize("disk_format", [pytest.param("raw", marks=pytest.mark.long), "qcow2"])
+@pytest.mark.long
+@pytest.mark.parametrize("disk_format", ["raw", "qcow2"])
 def test_disk_images_boot_under_an_overlay_of_each_machine(
     site: Site, images: Mapping[str, BuiltImage], disk_format: Any, tmp_path: Path, disks_possible: None
 ) -> None:

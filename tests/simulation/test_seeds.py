@@ -11,7 +11,7 @@ from tests.simulation.mutations import MUTATIONS, Mutation
 from tests.simulation.simulation import simulate
 
 SEEDS = 300
-USUAL = 150  # those below run always, the others in the long run
+USUAL = 90  # those below run always, the others in the long run
 CHUNK = 30
 SAMPLE = range(1000, 1006)
 FOUND_A_BUG = {
