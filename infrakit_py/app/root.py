@@ -31,7 +31,7 @@ from infrakit_py.images.builds import Builds, Progress
 from infrakit_py.images.cache import Cache, cache_directory
 from infrakit_py.images.disks import DiskMaker
 from infrakit_py.images.identity import read_image, resolved
-from infrakit_py.loading import ImageReader, load
+from infrakit_py.loading import ImageReader, is_as_read, load
 from infrakit_py.model.fingerprint import spec_digest
 from infrakit_py.model.quantities import format_duration
 from infrakit_py.model.revision import GroupVersion, HistoryEntry
@@ -99,13 +99,13 @@ class App:
 
         InfrakitError where that cannot be done, or `stop` is set. Concurrent builds of one recipe are one.
         """
-        builds = Builds(self.cache, self.environment, self.clock, stop)
+        builds = Builds(self.cache, self.environment, self.clock, is_as_read, stop)
         return built(specs, builds, progress, only=only, again=again)
 
     @property
     def builds(self) -> Builds:
         """The images that were built on this machine."""
-        return Builds(self.cache, self.environment, self.clock)
+        return Builds(self.cache, self.environment, self.clock, is_as_read)
 
     @property
     def cache(self) -> Cache:

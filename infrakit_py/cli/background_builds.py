@@ -48,6 +48,11 @@ class BackgroundBuilds:
         self._thread.start()
         return True
 
+    @property
+    def is_busy(self) -> bool:
+        """Tell whether something is built, or was and nobody has asked what came of it."""
+        return self._thread is not None
+
     def stop(self) -> None:
         """End what is being built: half built it is of no use, and in nobody's way."""
         self._stop.set()

@@ -1,12 +1,13 @@
 """Building what is not built yet, and showing that it goes on. A long silence looks like a hang."""
 
 import json
+import signal
 import sys
-from collections.abc import Collection, Sequence
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import UTC, datetime
-from threading import Lock
-from types import TracebackType
+from threading import Lock, current_thread, main_thread
+from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Self
 
 import click
@@ -32,10 +33,29 @@ def with_images(
 
     if only is None and not unbuilt_images(specs):
         return tuple(specs)
-    with BuildProgress(as_events=as_events) as shown:
+    with ended_by_signals(), BuildProgress(as_events=as_events) as shown:
         done = app.build(specs, shown.tell, only=only)
     warn_unpinned(done, only)
     return done
+
+
+@contextmanager
+def ended_by_signals() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP end the command as Ctrl-C does: what it began ends with it, and nothing is left over."""
+
+    def end(number: int, frame: FrameType | None) -> None:
+        del number, frame
+        raise KeyboardInterrupt
+
+    if current_thread() is not main_thread():  # only there may handlers be set
+        yield
+        return
+    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def warn_unpinned(specs: Sequence[ClusterSpec], only: Collection[str] | None = None) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from threading import Event as Flag
 from threading import Thread
@@ -94,14 +95,14 @@ def controller(
         store = stack.enter_context(app.store())
         shown = stack.enter_context(progress(as_json=as_json))
         teller = _Teller(app, shown, as_json=as_json)
+        build = partial(with_images, app, as_events=as_json)
         source: _Source
         if url is not None:
             mirror = app.mirror(Remote(url, branch, allowed_signers))
             source = commits = DeclaredCommits(mirror, paths, app, teller.building, teller.commit, poll)
-            declaration = with_images(app, commits.first(), as_events=as_json)
-            commits.now_in_force()
+            declaration = commits.first(build)
         else:
-            declaration = with_images(app, app.load(paths), as_events=as_json)
+            declaration = build(app.load(paths))
             source = DeclaredFiles(paths, app, declaration, teller.building)
         stack.callback(source.close)
 

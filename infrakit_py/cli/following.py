@@ -41,7 +41,10 @@ class DeclaredFiles:
     def news(self) -> Declaration | InfrakitError | None:
         """Return what the files declare, or what is wrong with them, if that has changed."""
         if (built := self._building.ended()) is not None:
-            return self._tell(built)
+            if isinstance(built, InfrakitError) or _same(self._read(), built):
+                return self._tell(built)
+            self._marks = {}  # they say something else by now, so they are read anew
+            return None
         now, marks = self._app.clock.now(), self._marks_now()
         if marks == self._marks and now < self._reread_at:
             return None
@@ -114,7 +117,7 @@ def _files_of(image: Image) -> Iterator[Path]:
     yield from (Path(file.path) for file in image.files.values())
     if image.recipe is not None:
         yield Path(image.recipe.file)
-        yield from (Path(path) for path in image.recipe.sources)
+        yield from (Path(path) for path in image.recipe.watched)
         if image.recipe.signed is not None:
             yield from (Path(image.recipe.signed.key), Path(image.recipe.signed.signature))
 

@@ -21,7 +21,10 @@ Say = Callable[[str, str], None]
 
 
 class DeclaredCommits:
-    """What a branch declares. Nobody waits for the network: it is asked in a thread of its own."""
+    """What a branch declares. Nobody waits for the network: it is asked in a thread of its own.
+
+    One commit is taken up at a time: read and built where it lies, then put in force. A newer one waits for that.
+    """
 
     def __init__(
         self, mirror: Mirror, paths: Sequence[Path], app: "App", progress: "Progress", say: Say, poll_seconds: float
@@ -36,37 +39,40 @@ class DeclaredCommits:
         self._fetched: str | InfrakitError | None = None
         self._fetch_at = 0.0
         self._seen = ""
+        """The commit that was taken up last, whatever became of it."""
+        self._unbuilt: Declaration | None = None
+        """What it declares, as long as its images are not built."""
         self._in_force = ""
         self._complaint = ""
-        self._pending: Declaration | None = None
 
-    def first(self) -> Declaration:
+    def first(self, build: Callable[[Declaration], Declaration]) -> Declaration:
         """Return what counts to begin with: what the branch declares now, else what was in force before a restart.
 
-        InfrakitError where there is neither.
+        InfrakitError where there is neither, or its images cannot be built.
         """
-        self._in_force = self._mirror.in_force
+        self._check_paths()
+        self._in_force = self._seen = self._mirror.in_force
         try:
             self._seen = self._mirror.fetch()
-            declared = self._read(self._seen)
+            self._unbuilt = self._read(self._seen)
+            build(self._unbuilt)
+            declared = self._put_in_force()
+            if isinstance(declared, InfrakitError):
+                raise declared
+            return declared
         except InfrakitError as exc:
             if not self._in_force:
                 raise
             self._say("refused", f"{exc}; {self._kept()}")
-            return self._app.load([self._mirror.current / path for path in self._paths])
-        return declared
-
-    def now_in_force(self) -> None:
-        """Say that what was read last is what counts from now on."""
-        self._pending = None
-        if self._in_force != self._seen:
-            self._in_force = self._seen
-            self._say("in force", self._called(self._seen))
+            return build(self._app.load([self._mirror.current / path for path in self._paths]))
 
     def news(self) -> Declaration | InfrakitError | None:
         """Return what the branch declares, or why its newest commit does not count, if that has changed."""
-        if (built := self._building.ended()) is not None:
-            return self._counts(built)
+        if self._building.is_busy:
+            built = self._building.ended()
+            if isinstance(built, InfrakitError):
+                return self._refused(built)
+            return self._put_in_force() if built is not None else None
         if self._fetching is None and self._app.clock.now() >= self._fetch_at:
             self._fetching = Thread(target=self._fetch, name="git-fetch", daemon=True)
             self._fetching.start()
@@ -96,39 +102,51 @@ class DeclaredCommits:
         if self._complaint:
             self._complaint = ""
             self._say("reachable", "the repository answers again")
-        if fetched == self._seen:
-            if self._pending is not None:
-                self._building.begin(self._pending)  # what could not be built is tried again after a while
-            return None
-        self._seen = fetched
-        self._say("new", self._called(fetched))
-        try:
-            declared = self._read(fetched)
-        except InfrakitError as exc:
-            return self._counts(exc)
-        self._pending = declared
-        return None if self._building.begin(declared) else self._counts(declared)
+        if fetched != self._seen:
+            return self._take_up(fetched)
+        if self._unbuilt is not None:
+            self._building.begin(self._unbuilt)  # what could not be built is tried again after a while
+        return None
 
-    def _read(self, commit: str) -> Declaration:
-        self._mirror.verify(commit)
-        tree = self._mirror.tree(commit)
+    def _take_up(self, commit: str) -> Declaration | InfrakitError | None:
+        self._seen, self._unbuilt = commit, None
+        self._say("new", self._called(commit))
+        try:
+            self._unbuilt = self._read(commit)
+        except InfrakitError as exc:
+            return self._refused(exc)
+        return None if self._building.begin(self._unbuilt) else self._put_in_force()
+
+    def _check_paths(self) -> None:
         for path in self._paths:
             if path.is_absolute() or ".." in path.parts:
                 raise UsageError(f"{path} lies in no commit", hint="name files by where they lie in the repository")
-        # Read where it lies first: what holds mistakes never takes the place of what is in force.
+
+    def _read(self, commit: str) -> Declaration:
+        """Read a commit where it lies, beside what is in force."""
+        self._mirror.verify(commit)
+        tree = self._mirror.tree(commit)
         try:
-            self._app.load([tree / path for path in self._paths])
+            return self._app.load([tree / path for path in self._paths])
         except SpecError as exc:
             raise SpecError([_as_in_the_tree(problem, tree) for problem in exc.problems]) from exc
-        self._mirror.put_in_force(commit)
-        return self._app.load([self._mirror.current / path for path in self._paths])
 
-    def _counts(self, found: Declaration | InfrakitError) -> Declaration | InfrakitError:
-        if isinstance(found, InfrakitError):
-            self._say("refused", f"{self._called(self._seen)}; {self._kept()}")
-        else:
-            self.now_in_force()
-        return found
+    def _put_in_force(self) -> Declaration | InfrakitError:
+        """Let the commit that was taken up count, now that all of it is good and built."""
+        self._unbuilt = None
+        try:
+            self._mirror.put_in_force(self._seen)
+            declared = self._app.load([self._mirror.current / path for path in self._paths])
+        except InfrakitError as exc:
+            return self._refused(exc)
+        if self._in_force != self._seen:
+            self._in_force = self._seen
+            self._say("in force", self._called(self._seen))
+        return declared
+
+    def _refused(self, why: InfrakitError) -> InfrakitError:
+        self._say("refused", f"{self._called(self._seen)}; {self._kept()}")
+        return why
 
     def _kept(self) -> str:
         return f"{self._in_force[:_SHOWN]} stays in force" if self._in_force else "nothing is in force"

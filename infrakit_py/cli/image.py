@@ -66,12 +66,12 @@ def build(
 ) -> None:
     """Build the images that files declare by LinuxKit YAML, those that were not built before."""
     from infrakit_py.app import App
-    from infrakit_py.cli.building import BuildProgress, warn_unpinned
+    from infrakit_py.cli.building import BuildProgress, ended_by_signals, warn_unpinned
 
     app = App()
     specs = app.load(options.chosen(positional, named))
     names = chosen_images(specs, only) if only else {name for spec in specs for name in spec.images}
-    with BuildProgress(as_events=False) as shown:
+    with ended_by_signals(), BuildProgress(as_events=False) as shown:
         done = app.build(specs, shown.tell, only=names, again=rebuild)
     warn_unpinned(done, names)
     found = [one for spec in done for name, one in spec.images.items() if one.recipe is not None and name in names]

@@ -1,15 +1,15 @@
 """`infra plan`."""
 
 import json
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
 
 from infrakit_py.cli import options
-from infrakit_py.errors import SpecError
+from infrakit_py.errors import InfrakitError, SpecError
 
 if TYPE_CHECKING:
     from infrakit_py.app import App
@@ -55,7 +55,7 @@ def plan(
     which machines are replaced.
     """
     from infrakit_py.app import App
-    from infrakit_py.cli.building import with_images
+    from infrakit_py.cli.building import ended_by_signals, with_images
     from infrakit_py.render.plan import has_changes, needs_a_person
 
     if as_json and form not in (None, JSON):
@@ -63,14 +63,9 @@ def plan(
     form = JSON if as_json else form or TEXT
     app = App()
     with ExitStack() as stack:
-        try:
-            declared = _declared(app, stack, (*positional, *named), commits)
-        except SpecError as exc:
-            if form == MARKDOWN:
-                from infrakit_py.render.plan_markdown import mistakes_markdown
-
-                click.echo(mistakes_markdown(exc.problems), nl=False)
-            raise
+        stack.enter_context(ended_by_signals())
+        stack.enter_context(_failures_shown(form))
+        declared = _declared(app, stack, (*positional, *named), commits)
         specs = declared.changed if no_build else with_images(app, declared.changed)
         show = _SHOWN[form]
         plans, documents = [], []
@@ -85,6 +80,20 @@ def plan(
     if any(needs_a_person(planned.forecasts) for planned in plans):
         return 1
     return CHANGES if changes and detailed_exitcode else 0
+
+
+@contextmanager
+def _failures_shown(form: str) -> Iterator[None]:
+    """Write what went wrong as Markdown, too, where that was asked for: a pull request shall say it."""
+    try:
+        yield
+    except InfrakitError as exc:
+        if form == MARKDOWN:
+            from infrakit_py.render.plan_markdown import failure_markdown, mistakes_markdown
+
+            text = mistakes_markdown(exc.problems) if isinstance(exc, SpecError) else failure_markdown(exc)
+            click.echo(text, nl=False)
+        raise
 
 
 def _declared(app: "App", stack: ExitStack, paths: tuple[Path, ...], commits: str | None) -> "Declared":

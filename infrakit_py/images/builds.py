@@ -7,7 +7,7 @@ changed without changing the bytes changes no machine.
 import json
 import shutil
 import tarfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
@@ -15,7 +15,7 @@ from threading import Event as Flag
 from typing import Any, Final, Protocol
 
 from infrakit_py.clock import Clock
-from infrakit_py.images.cache import BUILDS, IMAGES, LOGS, Cache
+from infrakit_py.images.cache import BUILDS, IMAGES, LOGS, Cache, explained
 from infrakit_py.images.identity import PARTS, ImageError, check_signature, read_image
 from infrakit_py.images.linuxkit import BuildError, LinuxKit, Told, find_linuxkit, require_linuxkit
 from infrakit_py.model.spec import Image, ImageFile, ImageForm, Json, Recipe
@@ -52,7 +52,16 @@ class Build:
 class Builds:
     """The builds that are kept in a cache, and the making of further ones. Safe for processes."""
 
-    def __init__(self, cache: Cache, environment: Mapping[str, str], clock: Clock, stop: Flag | None = None) -> None:
+    def __init__(
+        self,
+        cache: Cache,
+        environment: Mapping[str, str],
+        clock: Clock,
+        is_as_read: Callable[[Image], bool],
+        stop: Flag | None = None,
+    ) -> None:
+        """`is_as_read` tells whether what an image is built from is still what its recipe says."""
+        self._is_as_read = is_as_read
         self._stop = stop or Flag()
         self._cache = cache
         self._environment = environment
@@ -78,8 +87,17 @@ class Builds:
         if not again and (found := self.found(image)).is_built:
             return found
         linuxkit = require_linuxkit(self._environment, f"image {image.name} is built from {recipe.file}")
-        with self._cache.held(f"build-{recipe.key}"):
-            build = None if again else self._recorded(recipe.key, linuxkit.version)
+        told = Flag()
+
+        def waiting() -> None:
+            if self._stop.is_set():
+                raise BuildError(f"image {image.name}: its build was stopped")
+            if not told.is_set():
+                told.set()
+                progress(image.name, "waiting for another process that builds it", milestone=True)
+
+        with self._cache.held(f"build-{recipe.key}", waiting), explained(self._cache.directory):
+            build = None if again else self._recorded(recipe, linuxkit.version)
             if build is None:
                 build = self._built(linuxkit, image, recipe, progress)
         return self._as_built(image, recipe, build)
@@ -123,9 +141,9 @@ class Builds:
     def _of(self, recipe: Recipe) -> Build | None:
         linuxkit = self._installed()
         if linuxkit is not None:
-            return self._recorded(recipe.key, linuxkit.version)
+            return self._recorded(recipe, linuxkit.version)
         fitting = [build for build in self.all() if build.key == recipe.key]
-        there = [build for build in fitting if self.image(build) is not None]
+        there = [build for build in fitting if self._is_complete(build, recipe)]
         return max(there, key=lambda build: build.built_at, default=None)
 
     def _installed(self) -> LinuxKit | None:
@@ -137,9 +155,14 @@ class Builds:
                 return None
         return self._linuxkit
 
-    def _recorded(self, key: str, version: str) -> Build | None:
-        build = _read_record(self._cache.path(BUILDS, _record_name(key, version)))
-        return build if build is not None and self.image(build) is not None else None
+    def _recorded(self, recipe: Recipe, version: str) -> Build | None:
+        build = _read_record(self._cache.path(BUILDS, _record_name(recipe.key, version)))
+        return build if build is not None and self._is_complete(build, recipe) else None
+
+    def _is_complete(self, build: Build, recipe: Recipe) -> bool:
+        """Tell whether all that a recipe asks for is there."""
+        has_list = not recipe.sbom or self._cache.path(IMAGES, build.identity, SBOM).exists()
+        return has_list and self.image(build) is not None
 
     def _built(self, linuxkit: LinuxKit, image: Image, recipe: Recipe, progress: Progress) -> Build:
         began = self._clock.now()
@@ -162,6 +185,11 @@ class Builds:
                 path.rename(complete / part)
             if recipe.sbom:
                 self._add_parts_list(linuxkit, image, recipe, scratch, log, told)
+            if not self._is_as_read(image):
+                raise BuildError(
+                    f"image {image.name}: {recipe.file}, or a file that it reads, was changed while it was built",
+                    hint="run the command again",
+                )
             self._keep(complete, built)
             if recipe.sbom:
                 self._cache.keep(scratch / SBOM, IMAGES, built.identity, SBOM)

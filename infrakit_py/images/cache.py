@@ -12,12 +12,12 @@ A file or directory appears under its name complete, or not at all; whoever make
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from infrakit_py.errors import InfrakitError
 
@@ -26,6 +26,7 @@ BUILDS: Final = "builds"
 DISKS: Final = "disks"
 LOGS: Final = "logs"
 SCRATCH: Final = ".scratch-"
+_LOOK_SECONDS: Final = 0.5
 
 
 class CacheError(InfrakitError):
@@ -50,13 +51,16 @@ class Cache:
         return self.directory.joinpath(*parts)
 
     @contextmanager
-    def held(self, name: str) -> Iterator[None]:
-        """Hold what is called `name` against whoever else would make it. The hold ends with the process."""
-        with _explained(self.directory):
+    def held(self, name: str, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
+        """Hold what is called `name` against whoever else would make it. The hold ends with the process.
+
+        `waiting` is called once a while as long as another process holds it; what it raises ends the waiting.
+        """
+        with explained(self.directory):
             locks = self._made() / "locks"
             locks.mkdir(exist_ok=True)
             lock = FileLock(locks / f"{name}.lock", thread_local=False)
-            lock.acquire()
+            _acquire(lock, waiting)
         try:
             yield
         finally:
@@ -65,7 +69,7 @@ class Cache:
     @contextmanager
     def scratch(self) -> Iterator[Path]:
         """Make a fresh directory on the file system of the cache; it is gone afterwards."""
-        with _explained(self.directory):
+        with explained(self.directory):
             scratch = Path(tempfile.mkdtemp(dir=self._made(), prefix=SCRATCH))
         try:
             yield scratch
@@ -83,7 +87,7 @@ class Cache:
         What is content-addressed is the same already; a file takes the place of the one before.
         """
         place = self.path(*parts)
-        with _explained(self.directory):
+        with explained(self.directory):
             place.parent.mkdir(parents=True, exist_ok=True)
             if made.is_dir():
                 try:
@@ -104,8 +108,19 @@ class Cache:
             return self.keep(made, *parts)
 
 
+def _acquire(lock: FileLock, waiting: Callable[[], None]) -> None:
+    while True:
+        try:
+            lock.acquire(timeout=_LOOK_SECONDS)
+        except Timeout:
+            waiting()
+        else:
+            return
+
+
 @contextmanager
-def _explained(directory: Path) -> Iterator[None]:
+def explained(directory: Path) -> Iterator[None]:
+    """Turn what the operating system refuses into a CacheError that says what to do."""
     try:
         yield
     except OSError as exc:

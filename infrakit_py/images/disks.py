@@ -6,8 +6,9 @@ A disk is a derived thing: the image's identity is that of its kernel, and the s
 import json
 import shutil
 import tarfile
-from collections.abc import Callable, Mapping
-from gzip import GzipFile
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from gzip import BadGzipFile, GzipFile
 from hashlib import file_digest, sha256
 from io import RawIOBase
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import BinaryIO, Final
 
 from infrakit_py.errors import InfrakitError, ProviderError
 from infrakit_py.images.bios_disk import MODIFIED_AT, make_bios_disk
-from infrakit_py.images.cache import DISKS, Cache
+from infrakit_py.images.cache import DISKS, Cache, explained
 from infrakit_py.images.tools import run_tool
 from infrakit_py.model.spec import AMD64, Image, ImageFile, ImageForm
 from infrakit_py.spi.images import DiskFormat
@@ -56,7 +57,7 @@ class DiskMaker:
         with self._cache.held(f"disk-{name}"):
             if (known := self._known(name)) is not None:
                 return known
-            with self._cache.scratch() as scratch:
+            with explained(self._cache.directory), self._cache.scratch() as scratch:
                 out = scratch / name
                 self._make(image, format, raw, out, scratch)
                 with out.open("rb") as file:
@@ -97,16 +98,25 @@ def convert(raw: Path, out: Path, format: str, *options: str) -> None:
 def checked_copy(file: ImageFile, out: Path) -> Path:
     """Copy one of an image's files. ProviderError unless it still is what the image was made of."""
     digest = sha256()
-    try:
-        with Path(file.path).open("rb") as source, out.open("wb") as target:
-            while block := source.read(_BLOCK):
-                digest.update(block)
-                target.write(block)
-    except OSError as exc:
-        raise ProviderError(f"cannot read image file {file.path}: {exc.strerror or exc}") from exc
+    with out.open("wb") as target:
+        for block in _blocks(Path(file.path)):
+            digest.update(block)
+            target.write(block)
     if digest.hexdigest() != file.sha256:
-        raise ProviderError(f"image file {file.path} has changed since it was read", hint="run the command again")
+        raise ProviderError(
+            f"image file {file.path} has changed since it was read",
+            hint="run the command again; `infra image build --rebuild` repairs an image that was built here",
+        )
     return out
+
+
+def _blocks(path: Path) -> Iterator[bytes]:
+    try:
+        with path.open("rb") as source:
+            while block := source.read(_BLOCK):
+                yield block
+    except OSError as exc:
+        raise ProviderError(f"cannot read image file {path}: {exc.strerror or exc}") from exc
 
 
 def _from_kernel(image: Image, out: Path, scratch: Path) -> None:
@@ -140,7 +150,9 @@ def _unpack(archive: Path, out: Path) -> None:
             if member is None:
                 raise ProviderError(f"the archive's {_IN_ARCHIVE} is no file")
             shutil.copyfileobj(member, target, _BLOCK)
-    except (tarfile.TarError, KeyError, EOFError) as exc:
+            while tar.fileobj is not None and tar.fileobj.read(_BLOCK):
+                pass  # to its end, where the archive's own checksum is
+    except (tarfile.TarError, KeyError, EOFError, BadGzipFile, zlib.error) as exc:
         raise ProviderError(f"no archive of {_IN_ARCHIVE}, as Compute Engine takes them: {exc}") from exc
 
 

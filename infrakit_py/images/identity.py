@@ -20,6 +20,8 @@ PARTS: Final[Mapping[ImageForm, tuple[str, ...]]] = {
 """The files of each form, in the order in which they enter the identity."""
 
 _CMDLINE_LIMIT: Final = 64 * 1024
+_QCOW2_HEADER: Final = 104
+_EXTERNAL_DATA: Final = 0b100
 
 
 class ImageError(InfrakitError):
@@ -106,15 +108,32 @@ def _read(part: str, path: Path) -> tuple[ImageFile, str]:
             if part == "cmdline" and size <= _CMDLINE_LIMIT:
                 file.seek(0)
                 text = _cmdline(path, file.read(_CMDLINE_LIMIT))
+            if part == "disk":
+                file.seek(0)
+                _refuse_parts_elsewhere(path, file.read(_QCOW2_HEADER))
     except FileNotFoundError as exc:
         raise _Unusable(f"{path} does not exist (has the image been built?)") from exc
     except (OSError, ValueError) as exc:  # ValueError: the name holds a NUL
         raise _Unusable(f"{path} cannot be read: {getattr(exc, 'strerror', None) or exc}") from exc
-    if size == 0:
+    if size == 0 and part != "cmdline":  # a kernel may do without one
         raise _Unusable(f"{path} is empty: a `linuxkit build` that fails leaves such a file; build the image again")
     if part == "cmdline" and size > _CMDLINE_LIMIT:
         raise _Unusable(f"{path} is no kernel command line: {size} bytes")
     return ImageFile(os.path.abspath(path), sha256, size), text
+
+
+def _refuse_parts_elsewhere(path: Path, header: bytes) -> None:
+    """Refuse a qcow2 disk that is not whole: its digest would say nothing of what machines boot.
+
+    Source: QEMU's docs/interop/qcow2.txt: backing file at byte 8, incompatible features at byte 72, of which bit 2 is
+    an external data file.
+    """
+    if not header.startswith(b"QFI\xfb"):
+        return
+    version = int.from_bytes(header[4:8], "big")
+    features = int.from_bytes(header[72:80], "big") if version >= 3 else 0
+    if int.from_bytes(header[8:16], "big") or features & _EXTERNAL_DATA:
+        raise _Unusable(f"{path} lies over another file: make one of both, as `qemu-img convert -O qcow2` does")
 
 
 def _cmdline(path: Path, content: bytes) -> str:

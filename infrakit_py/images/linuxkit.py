@@ -82,7 +82,7 @@ class LinuxKit:
             "--arch",
             image.architecture,
             *recipe.build_args,
-            file.name,
+            f"./{file.name}",
         ]
         limit = recipe.time_limit_seconds
         watch = Watch(limit, self.stop)

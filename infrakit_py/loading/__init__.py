@@ -4,7 +4,8 @@ Plugins and image files come in by protocols: this room imports neither.
 """
 
 from infrakit_py.loading.catalog import ImageReader, PluginCatalog
+from infrakit_py.loading.image_entries import is_as_read
 from infrakit_py.loading.load import load
 from infrakit_py.loading.schema import schema
 
-__all__ = ["ImageReader", "PluginCatalog", "load", "schema"]
+__all__ = ["ImageReader", "PluginCatalog", "is_as_read", "load", "schema"]

@@ -24,7 +24,7 @@ from infrakit_py.loading.fields import (
     TagValue,
 )
 from infrakit_py.loading.http_fields import HeaderName, HeaderValue, Host, RegularExpression, Statuses, UrlPath
-from infrakit_py.loading.image_fields import Architecture, BuildArgument, ByteSize, ImageFormat
+from infrakit_py.loading.image_fields import Architecture, BuildArguments, ByteSize, ImageFormat
 from infrakit_py.loading.window_fields import Days, OpenDuration, TimeOfDay, TimeZone
 from infrakit_py.model.quantities import Amount, format_duration
 from infrakit_py.model.spec import (
@@ -91,7 +91,7 @@ class ImageEntry(_Entry):
         default=Architecture.AMD64, description="of the machines that boot it; amd64 and x86_64 are the same"
     )
     size: Omittable[ByteSize] = Field(default=None, description="of disks that are made of a kernel, at least")
-    build_args: list[BuildArgument] = Field(default=[], description="further arguments of `linuxkit build`")
+    build_args: BuildArguments = Field(default=[], description="further arguments of `linuxkit build`")
     build_timeout: PositiveDuration = _seconds(_BUILD_SECONDS, "for a build")
     sbom: bool = Field(default=False, description="keep a list of what the image is made of beside it (SPDX)")
     verify: Omittable[FileName] = Field(

@@ -1,6 +1,6 @@
 """Reads one entry of `images:`. What goes into a build is read and hashed here; nothing is built."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -9,7 +9,7 @@ from infrakit_py.errors import InfrakitError, SpecError
 from infrakit_py.loading.catalog import Complaining, ImageReader
 from infrakit_py.loading.documents import ImageEntry
 from infrakit_py.loading.findings import Findings
-from infrakit_py.loading.linuxkit_document import read_linuxkit
+from infrakit_py.loading.linuxkit_document import LinuxKitDocument, read_linuxkit
 from infrakit_py.loading.yaml_documents import Place
 from infrakit_py.model.recipes import recipe_key, unbuilt_identity
 from infrakit_py.model.spec import Image, ImageForm, Recipe, Signed
@@ -119,18 +119,13 @@ class ImageEntries:
     def _recipe(self, name: str, entry: ImageEntry) -> Image:
         file = self._directory / (entry.linuxkit or "")
         document = read_linuxkit(file)
-        sources = {source.path: source.sha256 for source in document.sources}
         architecture = entry.arch.name_in_linuxkit
         recipe = Recipe(
             file=document.file,
-            key=recipe_key(
-                document.data,
-                sources={source.name: source.sha256 for source in document.sources},
-                architecture=architecture,
-                build_args=entry.build_args,
-            ),
+            key=_key(document, architecture, entry.build_args),
             content=document.data,
-            sources=sources,
+            sources=_digests(document),
+            watched=tuple(source.path for source in document.sources),
             unpinned=document.unpinned,
             build_args=tuple(entry.build_args),
             sbom=entry.sbom,
@@ -144,6 +139,24 @@ class ImageEntries:
             return None
         signature = self._directory / entry.signature if entry.signature else first.with_name(f"{first.name}.sig")
         return Signed(str(self._directory / entry.verify), str(signature))
+
+
+def is_as_read(image: Image) -> bool:
+    """Tell whether what an image is built from is what it was when it was read. SpecError for mistakes in it."""
+    recipe = image.recipe
+    return (
+        recipe is None or _key(read_linuxkit(Path(recipe.file)), image.architecture, recipe.build_args) == recipe.key
+    )
+
+
+def _key(document: LinuxKitDocument, architecture: str, build_args: Sequence[str]) -> str:
+    return recipe_key(
+        document.data, sources=_digests(document), architecture=architecture, build_args=tuple(build_args)
+    )
+
+
+def _digests(document: LinuxKitDocument) -> Mapping[str, str]:
+    return {source.name: source.sha256 for source in document.sources}
 
 
 def _disk_format(entry: ImageEntry) -> str:

@@ -1,5 +1,6 @@
 """The types of an image's values in the YAML."""
 
+import re
 from enum import StrEnum
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
@@ -29,6 +30,7 @@ _OURS: Final = {
     "--dry-run": "nothing would be built",
 }
 """Arguments that infra gives itself, and why nobody else may."""
+_WITHOUT_VALUE: Final = frozenset({"--pull", "--docker", "--decompress-kernel"})
 
 
 class Architecture(StrEnum):
@@ -54,11 +56,23 @@ def _byte_size(written: Any) -> int:
 
 
 def _build_argument(word: str) -> str:
-    if (reason := _OURS.get(word.split("=")[0])) is not None:
-        raise ValueError(f"must not hold {word.split('=')[0]}: {reason}")
+    flag = word.split("=")[0]
+    if re.match(r"-[of].", flag):  # short flags take their value in the same word
+        flag = flag[:2]
+    if (reason := _OURS.get(flag)) is not None:
+        raise ValueError(f"must not hold {flag}: {reason}")
     return word
+
+
+def _flags(words: list[str]) -> list[str]:
+    """Refuse what LinuxKit would take for another file: nobody would look at what is in it."""
+    for before, word in zip(["", *words], words, strict=False):
+        is_value = before.startswith("-") and "=" not in before and before not in _WITHOUT_VALUE
+        if word == "-" or (not word.startswith("-") and not is_value):
+            raise ValueError(f"must hold flags only: {word!r} would be another file to build from")
+    return words
 
 
 ImageFormat: TypeAlias = Literal["kernel+initrd", "raw", "qcow2", "iso", "aws", "gcp"]
 ByteSize: TypeAlias = Annotated[int, BeforeValidator(_byte_size), WithJsonSchema(_SIZE_SCHEMA)]
-BuildArgument: TypeAlias = Annotated[Word, AfterValidator(_build_argument)]
+BuildArguments: TypeAlias = Annotated[list[Annotated[Word, AfterValidator(_build_argument)]], AfterValidator(_flags)]

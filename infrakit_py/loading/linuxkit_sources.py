@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import file_digest, sha256
 from pathlib import Path
 
@@ -74,6 +75,15 @@ def _below(directory: Path) -> Iterator[Path]:
 
 
 def _digest(path: Path) -> tuple[str, int]:
+    """Return a file's digest and size. What nobody touched since is not read again: a controller asks often."""
+    found = path.stat()
+    mark = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+    return _digest_of(path, mark)
+
+
+@lru_cache(maxsize=4096)
+def _digest_of(path: Path, mark: tuple[int, ...]) -> tuple[str, int]:
+    del mark
     try:
         if not path.is_file():
             raise SourceError("is no file")

@@ -51,14 +51,15 @@ class Recipe:
 
     `key` (a sha256 in hex) tells two recipes apart by all that goes into the build but the version of LinuxKit. It
     says whether to build again, never what an image is. `content` is what the YAML holds, and may hold secrets;
-    `sources` are the digests of the files that it reads, by path; `unpinned` names its components that may be
-    something else tomorrow.
+    `sources` are the digests of the files that it reads, by their names in the YAML, and `watched` where they lie;
+    `unpinned` names its components that may be something else tomorrow.
     """
 
     file: str
     key: str
     content: Mapping[str, Json] = field(default_factory=dict, repr=False)
     sources: Mapping[str, str] = field(default_factory=dict)
+    watched: tuple[str, ...] = ()
     unpinned: tuple[str, ...] = ()
     build_args: tuple[str, ...] = ()
     sbom: bool = False

@@ -8,7 +8,7 @@ from typing import Final
 import click
 
 from infrakit_py.engine.forecast import Forecast
-from infrakit_py.errors import Problem
+from infrakit_py.errors import InfrakitError, Problem
 from infrakit_py.model.spec import ClusterSpec
 from infrakit_py.render.plan import has_changes, in_order, needs_a_person, summary
 from infrakit_py.render.words import counted, roughly
@@ -50,6 +50,12 @@ def mistakes_markdown(problems: Sequence[Problem]) -> str:
     headline = f"### infra plan: {counted(len(problems), 'mistake')}; nothing can be planned"
     text = "\n\n".join([MARKER, headline, "\n".join(["| where | what |\n|---|---|", *rows])])
     return text[:LARGEST] + "\n"
+
+
+def failure_markdown(error: InfrakitError) -> str:
+    """Write why there is no plan."""
+    hint = f"\n\n{_cell(error.hint)}" if error.hint else ""
+    return f"{MARKER}\n\n### infra plan: failed\n\n{_cell(str(error))}{hint}"[:LARGEST] + "\n"
 
 
 def _headline(plans: Sequence[Planned]) -> str:

@@ -5,6 +5,7 @@ No hook of a repository runs, and no submodule is followed.
 
 import os
 import re
+import shutil
 import subprocess
 import tarfile
 from collections.abc import Mapping, Sequence
@@ -19,12 +20,17 @@ _TIME_LIMIT_SECONDS: Final = 120.0
 _RANGE: Final = re.compile(r"(?P<base>[^.\s][^\s]*?)\.{2,3}(?P<head>[^.\s][^\s]*)?")
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
 _QUIET: Final = {
-    "GIT_CONFIG_NOSYSTEM": "1",
     "GIT_TERMINAL_PROMPT": "0",
     "GIT_OPTIONAL_LOCKS": "0",
     "GIT_ADVICE": "0",
     "LC_ALL": "C",
 }
+
+
+_ELSEWHERE: Final = frozenset(
+    {"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_COMMON_DIR", "GIT_NAMESPACE"}
+)
+"""By these a hook's environment would lead to another repository than the one that is meant."""
 
 
 class GitError(InfrakitError):
@@ -79,16 +85,44 @@ class Repository:
     def export(self, commit: str, into: Path) -> Path:
         """Write a commit's files below an empty directory, and return where one stands in them.
 
-        The place may not be there in that commit.
+        The place may not be there in that commit. Links that lead out of the commit are left out.
         """
         archive = run_git(self.directory, "archive", "--format=tar", "--end-of-options", commit)
-        with tarfile.open(fileobj=BytesIO(archive)) as tar:
-            tar.extractall(into, filter="data")
+        try:
+            with tarfile.open(fileobj=BytesIO(archive)) as tar:
+                for member in tar:
+                    _unpack(tar, member, into)
+        except (tarfile.TarError, OSError) as exc:
+            raise GitError(f"cannot write the files of commit {commit[:12]}: {exc}") from exc
         return into / self.prefix
 
     def subject(self, commit: str) -> str:
         """Return the first line of a commit's message."""
         return _git(self.directory, "log", "-1", "--format=%s", "--end-of-options", commit).strip()
+
+
+def _unpack(tar: tarfile.TarFile, member: tarfile.TarInfo, into: Path) -> None:
+    """Write a directory, a file or a link below `into`.
+
+    A link that leads out of it is left out: who needs the file that it leads to misses it.
+    """
+    if _leaves(member.name):
+        raise tarfile.ExtractError(f"{member.name} lies elsewhere")
+    target = into / member.name
+    if member.isdir():
+        target.mkdir(parents=True, exist_ok=True)
+    elif member.issym() and not _leaves(os.path.join(os.path.dirname(member.name), member.linkname)):
+        target.symlink_to(member.linkname)
+    elif member.isfile() and (content := tar.extractfile(member)) is not None:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with target.open("wb") as file:
+            shutil.copyfileobj(content, file)
+        target.chmod(0o755 if member.mode & 0o111 else 0o644)
+
+
+def _leaves(name: str) -> bool:
+    """Tell whether a path leads out of the directory that it is seen from."""
+    return os.path.isabs(name) or os.path.normpath(name).split(os.sep)[0] == os.pardir
 
 
 def run_git(
@@ -104,7 +138,7 @@ def run_git(
         done = subprocess.run(
             command,
             cwd=directory,
-            env={**(os.environ if environment is None else environment), **_QUIET},
+            env={**_at_home(os.environ if environment is None else environment), **_QUIET},
             capture_output=True,
             stdin=subprocess.DEVNULL,
             timeout=seconds,
@@ -118,9 +152,14 @@ def run_git(
         raise GitError(f"git {arguments[0]} did not end well: {exc}") from exc
     if done.returncode not in accept:
         said = done.stderr.decode(errors="replace").strip().splitlines()
-        why = said[-1].removeprefix("fatal: ") if said else "it found nothing"
+        fatal = next((line for line in said if line.startswith(("fatal: ", "error: "))), said[-1] if said else "")
+        why = fatal.removeprefix("fatal: ").removeprefix("error: ") or "it found nothing"
         raise GitError(f"{directory}: git: {why}")
     return done.stdout
+
+
+def _at_home(environment: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in environment.items() if name not in _ELSEWHERE}
 
 
 def _git(directory: Path, *arguments: str, accept: Sequence[int] = (0,)) -> str:

@@ -13,13 +13,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
+from infrakit_py.errors import UsageError
 from infrakit_py.sources.git import GitError, Repository, run_git
 
 TOKEN: Final = "INFRAKIT_GIT_TOKEN"
 _FETCH_SECONDS: Final = 300.0
 _MIRROR, _TREES, _CURRENT = "mirror.git", "trees", "current"
-_PASSWORD: Final = re.compile(r"(?<=://)[^/@\s]+@")
+_PASSWORD: Final = re.compile(r"(?<=://)[^/\s]+@")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +45,7 @@ class Mirror:
         name = hashlib.sha256(f"{remote.url}\n{remote.branch}".encode()).hexdigest()[:16]
         self._directory = directory / name
         self._remote = remote
-        self._environment = _with_token(environment)
+        self._environment = _with_token(environment, remote)
         self._repository = Repository(self._directory / _MIRROR)
 
     def fetch(self) -> str:
@@ -70,7 +72,10 @@ class Mirror:
             return
         if not signers.is_file():
             raise GitError(f"{signers} does not exist: no commit can be trusted")
-        options = ("-c", "gpg.format=ssh", "-c", f"gpg.ssh.allowedSignersFile={signers.absolute()}")
+        # git goes by the signature's own kind: without programs for the others only ssh signatures can be good.
+        nobody = ("gpg.program", "gpg.openpgp.program", "gpg.x509.program")
+        options = [option for name in nobody for option in ("-c", f"{name}=false")]
+        options += ["-c", "gpg.format=ssh", "-c", f"gpg.ssh.allowedSignersFile={signers.absolute()}"]
         try:
             run_git(self._repository.directory, *options, "verify-commit", commit, environment=self._environment)
         except GitError as exc:
@@ -103,13 +108,14 @@ class Mirror:
             return ""
 
     def put_in_force(self, commit: str) -> None:
-        """Let `current` be a commit's files, and delete those of all others."""
+        """Let `current` be a commit's files, and delete those of all others but the one before."""
+        before = self.in_force
         scratch = self._directory / f".{_CURRENT}-{os.getpid()}"
         scratch.unlink(missing_ok=True)
         scratch.symlink_to(self.tree(commit), target_is_directory=True)
         scratch.replace(self.current)
         for tree in (self._directory / _TREES).glob("*"):
-            if tree.name != commit:
+            if tree.name not in (commit, before):
                 shutil.rmtree(tree, ignore_errors=True)
 
     def subject(self, commit: str) -> str:
@@ -124,14 +130,24 @@ class Mirror:
         run_git(directory, "init", "--quiet", "--bare", "--initial-branch=main", environment=self._environment)
 
 
-def _with_token(environment: Mapping[str, str]) -> Mapping[str, str]:
-    """Let git send the token of $INFRAKIT_GIT_TOKEN to https servers, as the password of whatever user."""
+def _with_token(environment: Mapping[str, str], remote: Remote) -> Mapping[str, str]:
+    """Let git send the token of $INFRAKIT_GIT_TOKEN to the remote's own https server, and to no other.
+
+    UsageError for a remote to which it would go in the clear.
+    """
     own = {**os.environ, **environment}
-    if token := own.pop(TOKEN, ""):
-        header = base64.b64encode(f"x-access-token:{token}".encode()).decode()
-        own |= {
-            "GIT_CONFIG_COUNT": "1",
-            "GIT_CONFIG_KEY_0": "http.extraHeader",
-            "GIT_CONFIG_VALUE_0": f"Authorization: Basic {header}",
-        }
-    return own
+    token = own.pop(TOKEN, "")
+    parts = urlsplit(remote.url)
+    if not token or parts.scheme not in ("http", "https"):
+        return own
+    if parts.scheme == "http":
+        raise UsageError(
+            f"{TOKEN} is set, and {remote.shown} would show it to everybody on the way", hint="use https"
+        )
+    header = base64.b64encode(f"x-access-token:{token}".encode()).decode()
+    server = f"https://{parts.netloc.rpartition('@')[2]}/"
+    first = int(own.get("GIT_CONFIG_COUNT") or 0)
+    values = {f"http.{server}.extraHeader": f"Authorization: Basic {header}", "http.followRedirects": "false"}
+    for number, (key, value) in enumerate(values.items(), first):
+        own |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
+    return {**own, "GIT_CONFIG_COUNT": str(first + len(values))}

@@ -10,6 +10,8 @@ import yaml
 
 from tests.cli.shell import Shell, cluster, eventually, web
 from tests.cli.test_controller import Start, start
+from tests.cli.test_image import Equipped
+from tests.images_room.programs import linuxkit
 
 __all__ = ["start"]  # a fixture
 
@@ -144,6 +146,70 @@ def test_with_allowed_signers_a_commit_counts_only_if_one_of_them_signed_it(team
     team.git("config", "user.signingkey", str(keys / "alice.pub"))
     team.push(declared(4), "-S")
     eventually(lambda: team.sizes() == 4, "four machines")
+
+
+def test_a_link_that_leads_out_of_the_repository_hinders_nobody_who_does_not_need_it(
+    team: Team, start: Start
+) -> None:
+    (team.clone / "evil").symlink_to("/etc/passwd")
+    (team.clone / "up").symlink_to("../../..")
+    team.push(declared(1))
+    controller = team.follow(start)
+    controller.says("converged")
+    (team.clone / "clusters/other.yml").symlink_to("/etc/passwd")
+    team.push(declared(2))
+    eventually(lambda: team.sizes() == 2, "two machines")
+
+
+def test_while_the_repository_is_away_a_restart_goes_on_with_what_was_in_force(team: Team, start: Start) -> None:
+    good = team.push(declared(1))
+    controller = team.follow(start)
+    controller.says("converged")
+    controller.kill()
+    away = team.bare.rename(team.shell.root / "away.git")
+    again = team.follow(start)
+    again.says(f"{good} stays in force")
+    again.says("converged")
+    away.rename(team.bare)
+    team.push(declared(2))
+    eventually(lambda: team.sizes() == 2, "two machines")
+
+
+def test_a_commit_counts_once_its_images_are_built_and_the_newest_comes_last(team: Team, start: Start) -> None:
+    yaml_file = team.clone / "clusters" / "images" / "web.yml"
+    yaml_file.parent.mkdir(parents=True)
+    document = declared(1)
+    document["images"] = {"a1": {"linuxkit": "images/web.yml"}}
+    yaml_file.write_text('kernel: {image: "linuxkit/kernel:1"}\n')
+    bin_directory = team.shell.root / "bin"
+    linuxkit(bin_directory)
+    shell = Equipped(team.shell.root)
+    first = team.push(document)
+    controller = start(shell, "--git", str(team.bare), "--poll", "200ms", "clusters")
+    controller.says("converged")
+    linuxkit(bin_directory, body="time.sleep(2)")
+    yaml_file.write_text('kernel: {image: "linuxkit/kernel:2"}\n')
+    second = team.push(document)
+    controller.says(f"new        commit {second}")
+    document["groups"]["web"]["size"] = 3
+    third = team.push(document)
+    controller.says(f"in force   commit {third}")
+    eventually(lambda: team.sizes() == 3, "three machines of the newest commit")
+    linuxkit(bin_directory, body='print("FATA[0000] no such image", file=sys.stderr); sys.exit(1)')
+    yaml_file.write_text('kernel: {image: "linuxkit/kernel:3"}\n')
+    broken = team.push(document)
+    controller.says(f"refused    commit {broken} (a change); {third} stays in force")
+    controller.kill()
+    again = start(shell, "--git", str(team.bare), "--poll", "200ms", "clusters")
+    again.says(f"{third} stays in force")
+    again.says("converged")
+    assert team.sizes() == 3 and first != third
+
+
+def test_a_token_goes_to_nobody_in_the_clear(team: Team) -> None:
+    token = {"INFRAKIT_GIT_TOKEN": "s3cret"}
+    result = team.shell.infra("controller", "--git", "http://127.0.0.1:1/x.git", environment=token)
+    assert result.code == 64 and "use https" in result.err and "s3cret" not in result.err + result.out
 
 
 def test_a_branch_or_repository_that_is_not_there_is_an_error_without_its_password(team: Team) -> None:

@@ -5,6 +5,7 @@ What a machine boots from such an image is the business of the tests on real mac
 
 import base64
 import os
+import signal
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.cli.shell import Result, Shell, cluster, eventually, web
+from tests.cli.shell import INFRA, Result, Shell, cluster, eventually, web
 from tests.cli.test_controller import Start, start
 from tests.images_room.programs import Program, linuxkit
 
@@ -141,6 +142,23 @@ def test_without_linuxkit_an_error_says_how_to_get_it_and_nothing_is_touched(ben
     assert bench.shell.machines() == []
     assert bench.infra("plan", "--no-build").code == 0
     assert bench.infra("status").code == 0 and bench.infra("destroy", "--auto-approve").code == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_ends_a_build_with_all_that_it_began(bench: Bench, number: signal.Signals) -> None:
+    linuxkit(bench.shell.root / "bin", body="time.sleep(60)")
+    process = subprocess.Popen(
+        [*INFRA, "plan"], cwd=bench.shell.work, env=bench.shell.environment(), stderr=subprocess.PIPE, text=True
+    )
+    assert process.stderr is not None
+    with process.stderr as said:
+        assert "building" in said.readline()
+        eventually(lambda: bool(bench.program.builds), "the build has begun")
+        process.send_signal(number)
+        assert process.wait(20) == 130
+    assert not list((bench.shell.root / "cache").glob(".scratch-*"))
+    running = [name.read_bytes() for name in Path("/proc").glob("[0-9]*/cmdline") if name.exists()]
+    assert not [one for one in running if os.fsencode(bench.program.path) in one]
 
 
 def test_mistakes_in_the_yaml_are_shown_at_their_places_and_nothing_is_built(bench: Bench) -> None:

@@ -19,6 +19,7 @@ from infrakit_py.images.builds import SBOM, Builds
 from infrakit_py.images.cache import Cache
 from infrakit_py.images.identity import manifest
 from infrakit_py.images.linuxkit import BuildError
+from infrakit_py.loading import is_as_read
 from infrakit_py.loading.linuxkit_document import read_linuxkit
 from infrakit_py.model.recipes import recipe_key, unbuilt_identity
 from infrakit_py.model.spec import Image, ImageForm, Recipe, Signed
@@ -63,7 +64,7 @@ class Bench:
         return Image(name, unbuilt_identity(key), ImageForm.KERNEL, recipe=made)
 
     def builds(self, **changes: Any) -> Builds:
-        return Builds(Cache(self.directory / "cache"), self.environment, SystemClock(), **changes)
+        return Builds(Cache(self.directory / "cache"), self.environment, SystemClock(), is_as_read, **changes)
 
     def tell(self, image: str, text: str, *, milestone: bool = False) -> None:
         self.said.append(f"{image}: {text}")
@@ -89,7 +90,7 @@ def test_an_image_is_what_was_built_and_lies_in_the_cache_by_its_content(bench: 
     )
     assert b"listen 80" in Path(built.files["initrd"].path).read_bytes()  # it was run beside its YAML
     (call,) = bench.program.builds
-    assert "--no-sbom --format kernel+initrd" in call and call.endswith("--arch amd64 web.yml")
+    assert "--no-sbom --format kernel+initrd" in call and call.endswith("--arch amd64 ./web.yml")
     assert bench.scratch() == []
     assert bench.said[0].startswith("web: building") and bench.said[-1].startswith(f"web: built {built.short}")
 
@@ -128,6 +129,26 @@ def test_a_recipe_that_changed_and_gives_the_same_bytes_is_the_same_image(bench:
     again = bench.build(build_args=("--docker",))
     assert len(bench.program.builds) == 2
     assert again.identity == built.identity and again.files == built.files
+
+
+def test_what_was_changed_while_it_was_built_is_not_taken_for_what_was_read(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, body='pathlib.Path("web.conf").write_text("edited\\n")')
+    with pytest.raises(BuildError, match="was changed while it was built"):
+        bench.build()
+    assert list(bench.builds().all()) == []
+
+
+def test_a_list_of_parts_that_is_asked_for_later_is_made_then(bench: Bench) -> None:
+    bench.build()
+    built = bench.build(sbom=True)
+    assert (bench.directory / "cache/images" / built.identity / SBOM).exists()
+
+
+def test_a_kernel_may_do_without_a_command_line(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    script = bench.program.path.read_text()
+    bench.program.path.write_text(script.replace('"console=ttyS0")', '"")'))
+    assert bench.build().cmdline == ""
 
 
 def test_two_at_once_of_one_recipe_are_one_build(tmp_path: Path) -> None:

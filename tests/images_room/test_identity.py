@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -85,9 +86,8 @@ def test_an_empty_file_is_the_trace_of_a_failed_build(tmp_path: Path) -> None:
         (b"a\0b", "a single line"),
         (b"\xff", r"not text \(byte 1\)"),
         (b"x" * 70_000, "70000 bytes"),
-        (b"", "is empty"),
     ],
-    ids=["two lines", "carriage return", "NUL", "not UTF-8", "too long", "empty"],
+    ids=["two lines", "carriage return", "NUL", "not UTF-8", "too long"],
 )
 def test_a_command_line_is_one_line_of_text(tmp_path: Path, content: bytes, reason: str) -> None:
     paths = {part: tmp_path / part for part in ("kernel", "initrd", "cmdline")}
@@ -129,3 +129,16 @@ def test_what_is_no_file_is_no_image(tmp_path: Path, name: str) -> None:
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     with pytest.raises(ImageError):
         read_image("web", ImageForm.DISK, {"disk": tmp_path / name})
+
+
+@pytest.mark.parametrize("options", [("-b", "other.raw", "-F", "raw"), ("-o", "data_file=data.raw,data_file_raw=on")])
+def test_a_disk_that_lies_over_another_file_is_no_image(
+    tmp_path: Path, options: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "other.raw").write_bytes(bytes(2**20))
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", *options, "disk.qcow2", "1M"], check=True)
+    with pytest.raises(ImageError, match="lies over another file"):
+        read_image("web", ImageForm.DISK, {"disk": tmp_path / "disk.qcow2"}, disk_format="qcow2")
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", "whole.qcow2", "1M"], check=True)
+    assert read_image("web", ImageForm.DISK, {"disk": tmp_path / "whole.qcow2"}, disk_format="qcow2").is_built
