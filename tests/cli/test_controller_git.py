@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.cli.equipped import Equipped
 from tests.cli.shell import Shell, cluster, eventually, web
 from tests.cli.test_controller import Start, start
-from tests.cli.test_image import Equipped
 from tests.images_room.programs import linuxkit
 
 __all__ = ["start"]  # a fixture
@@ -49,6 +49,10 @@ class Team:
     def follow(self, start: Start, *options: str) -> Any:
         return start(self.shell, "--git", str(self.bare), "--poll", "200ms", *options, "clusters")
 
+    def declared(self, size: int) -> dict[str, Any]:
+        """Return a cluster whose machines are where the shell's are, whatever directory its file lies in."""
+        return cluster(provider={"database": str(self.shell.database)}, web=web(size))
+
     def sizes(self) -> int:
         return len(self.shell.machines())
 
@@ -61,34 +65,29 @@ def team(shell: Shell) -> Team:
     return made
 
 
-def declared(size: int) -> dict[str, Any]:
-    """Return a cluster whose machines are where the shell's are, whatever directory its file lies in."""
-    return cluster(provider={"database": "${env:HOME}/../work/.infrakit/simulated.db"}, web=web(size))
-
-
 def test_what_is_pushed_is_taken_up_and_a_broken_commit_is_refused_until_it_is_reverted(
     team: Team, start: Start
 ) -> None:
-    first = team.push(declared(1))
+    first = team.push(team.declared(1))
     controller = team.follow(start)
     controller.says(f"commit {first} (a change)")
     controller.says("converged")
-    second = team.push(declared(2))
+    second = team.push(team.declared(2))
     controller.says(f"in force   commit {second}")
     eventually(lambda: team.sizes() == 2, "two machines")
-    broken = team.push(yaml.safe_dump(declared(5)).replace("groups:", "gruops:"))
+    broken = team.push(yaml.safe_dump(team.declared(5)).replace("groups:", "gruops:"))
     controller.says(f"refused    commit {broken} (a change); {second} stays in force")
     controller.says("clusters/shop.yml:1:1: missing key 'groups'")
     assert team.sizes() == 2
     team.git("revert", "--no-edit", "HEAD")
     team.git("push", "-q", "origin", "HEAD:main")
     controller.says(f"in force   commit {team.git('rev-parse', 'HEAD')[:12]}")
-    team.push(declared(3))
+    team.push(team.declared(3))
     eventually(lambda: team.sizes() == 3, "three machines")
 
 
 def test_a_restart_while_the_newest_commit_is_broken_goes_on_with_the_last_good_one(team: Team, start: Start) -> None:
-    good = team.push(declared(1))
+    good = team.push(team.declared(1))
     controller = team.follow(start)
     controller.says("converged")
     controller.kill()
@@ -96,12 +95,12 @@ def test_a_restart_while_the_newest_commit_is_broken_goes_on_with_the_last_good_
     again = team.follow(start)
     again.says(f"{good} stays in force")
     again.says("converged")
-    team.push(declared(2))
+    team.push(team.declared(2))
     eventually(lambda: team.sizes() == 2, "two machines")
 
 
 def test_a_repository_that_cannot_be_reached_changes_nothing_and_is_told_of_once(team: Team, start: Start) -> None:
-    team.push(declared(1))
+    team.push(team.declared(1))
     controller = team.follow(start)
     controller.says("converged")
     away = team.bare.rename(team.shell.root / "away.git")
@@ -109,15 +108,15 @@ def test_a_repository_that_cannot_be_reached_changes_nothing_and_is_told_of_once
     away.rename(team.bare)
     controller.says("the repository answers again")
     assert controller.out.count("unreachable") == 1 and team.sizes() == 1
-    team.push(declared(2))
+    team.push(team.declared(2))
     eventually(lambda: team.sizes() == 2, "two machines")
 
 
 def test_a_cluster_that_leaves_the_repository_loses_no_machine(team: Team, start: Start) -> None:
-    team.push(declared(2))
+    team.push(team.declared(2))
     controller = team.follow(start)
     controller.says("converged")
-    document = declared(1)
+    document = team.declared(1)
     document["metadata"]["name"] = "other"
     team.push(document)
     controller.says("no file declares it any more: its machines stay as they are")
@@ -133,18 +132,18 @@ def test_with_allowed_signers_a_commit_counts_only_if_one_of_them_signed_it(team
     signers.write_text(f"a@example.com {(keys / 'alice.pub').read_text()}")
     team.git("config", "gpg.format", "ssh")
     team.git("config", "user.signingkey", str(keys / "alice.pub"))
-    good = team.push(declared(1), "-S")
+    good = team.push(team.declared(1), "-S")
     controller = team.follow(start, "--allowed-signers", str(signers))
     controller.says(f"in force   commit {good}")
     controller.says("converged")
-    unsigned = team.push(declared(2))
+    unsigned = team.push(team.declared(2))
     controller.says(f"commit {unsigned} is not signed by any of")
     team.git("config", "user.signingkey", str(keys / "mallory.pub"))
-    foreign = team.push(declared(3), "-S")
+    foreign = team.push(team.declared(3), "-S")
     controller.says(f"commit {foreign} is not signed by any of")
     assert team.sizes() == 1
     team.git("config", "user.signingkey", str(keys / "alice.pub"))
-    team.push(declared(4), "-S")
+    team.push(team.declared(4), "-S")
     eventually(lambda: team.sizes() == 4, "four machines")
 
 
@@ -153,16 +152,16 @@ def test_a_link_that_leads_out_of_the_repository_hinders_nobody_who_does_not_nee
 ) -> None:
     (team.clone / "evil").symlink_to("/etc/passwd")
     (team.clone / "up").symlink_to("../../..")
-    team.push(declared(1))
+    team.push(team.declared(1))
     controller = team.follow(start)
     controller.says("converged")
     (team.clone / "clusters/other.yml").symlink_to("/etc/passwd")
-    team.push(declared(2))
+    team.push(team.declared(2))
     eventually(lambda: team.sizes() == 2, "two machines")
 
 
 def test_while_the_repository_is_away_a_restart_goes_on_with_what_was_in_force(team: Team, start: Start) -> None:
-    good = team.push(declared(1))
+    good = team.push(team.declared(1))
     controller = team.follow(start)
     controller.says("converged")
     controller.kill()
@@ -171,14 +170,14 @@ def test_while_the_repository_is_away_a_restart_goes_on_with_what_was_in_force(t
     again.says(f"{good} stays in force")
     again.says("converged")
     away.rename(team.bare)
-    team.push(declared(2))
+    team.push(team.declared(2))
     eventually(lambda: team.sizes() == 2, "two machines")
 
 
 def test_a_commit_counts_once_its_images_are_built_and_the_newest_comes_last(team: Team, start: Start) -> None:
     yaml_file = team.clone / "clusters" / "images" / "web.yml"
     yaml_file.parent.mkdir(parents=True)
-    document = declared(1)
+    document = team.declared(1)
     document["images"] = {"a1": {"linuxkit": "images/web.yml"}}
     yaml_file.write_text('kernel: {image: "linuxkit/kernel:1"}\n')
     bin_directory = team.shell.root / "bin"
@@ -213,7 +212,7 @@ def test_a_token_goes_to_nobody_in_the_clear(team: Team) -> None:
 
 
 def test_a_branch_or_repository_that_is_not_there_is_an_error_without_its_password(team: Team) -> None:
-    team.push(declared(1))
+    team.push(team.declared(1))
     nowhere = team.shell.infra("controller", "--git", str(team.bare), "--branch", "nope", "clusters")
     assert nowhere.code == 1 and "cannot fetch nope of" in nowhere.err
     secret = team.shell.infra("controller", "--git", "https://me:hunter2@127.0.0.1:1/x.git")

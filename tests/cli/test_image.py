@@ -7,7 +7,6 @@ import base64
 import os
 import signal
 import subprocess
-from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from tests.cli.equipped import Equipped
 from tests.cli.shell import INFRA, Result, Shell, cluster, eventually, web
 from tests.cli.test_controller import Start, start
 from tests.images_room.programs import Program, linuxkit
@@ -26,14 +26,6 @@ init: ["linuxkit/init:45a1ad5919f0b6acf0f0cf730e9434abfae11fe6"]
 services:
   - {name: web, image: "nginx:1.27", env: ["PASSWORD=hunter2"]}
 """
-
-
-class Equipped(Shell):
-    """A terminal of somebody who has a `linuxkit`."""
-
-    def environment(self, more: Mapping[str, str] | None = None) -> dict[str, str]:
-        own = {"PATH": f"{self.root / 'bin'}:{os.environ['PATH']}", "INFRAKIT_CACHE_DIR": str(self.root / "cache")}
-        return {**super().environment(more), **own}
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,10 @@ class Branch:
         self.git("add", "-A")
         self.git("commit", "-q", "-m", "a change")
 
+    def declared(self, size: int, name: str = "shop") -> dict[str, Any]:
+        """Return a cluster whose machines are where the shell's are, whatever directory its file lies in."""
+        return cluster(name, provider={"database": str(self.shell.database)}, web=web(size))
+
     def plan(self, *arguments: str, commits: str = "main..HEAD") -> Result:
         return self.shell.infra("plan", "--from-git", commits, *arguments)
 
@@ -40,30 +44,24 @@ class Branch:
 def branch(shell: Shell) -> Branch:
     made = Branch(shell)
     made.git("init", "-q", "-b", "main")
-    made.commit(declared(2))
+    made.commit(made.declared(2))
     assert shell.infra("apply", "--auto-approve").code == 0
     made.git("checkout", "-q", "-b", "more")
     return made
 
 
-def declared(size: int, name: str = "shop", **changes: Any) -> dict[str, Any]:
-    """Return a cluster whose machines are where the shell's are, whatever directory its file lies in."""
-    database = "${env:HOME}/../work/.infrakit/simulated.db"
-    return cluster(name, provider={"database": database}, web=web(size, **changes))
-
-
 def test_a_cluster_that_changed_is_planned_as_its_last_commit_declares_it(branch: Branch) -> None:
-    branch.commit(declared(3))
-    branch.shell.write(declared(9))  # what is not committed does not count
+    branch.commit(branch.declared(3))
+    branch.shell.write(branch.declared(9))  # what is not committed does not count
     result = branch.plan("--detailed-exitcode")
     assert result.code == 2 and result.out.endswith("\nPlan: +1 create\n")
     assert "Cluster shop (cluster.yml)" in result.out
 
 
 def test_what_main_changed_since_is_no_change_of_the_branch(branch: Branch) -> None:
-    branch.commit(declared(2, "other"), "other.yml")
+    branch.commit(branch.declared(2, "other"), "other.yml")
     branch.git("checkout", "-q", "main")
-    branch.commit(declared(5))
+    branch.commit(branch.declared(5))
     branch.git("checkout", "-q", "more")
     document = branch.plan("--json", "cluster.yml", "other.yml").json
     assert [one["cluster"] for one in document["clusters"]] == ["other"]
@@ -71,14 +69,14 @@ def test_what_main_changed_since_is_no_change_of_the_branch(branch: Branch) -> N
 
 
 def test_a_cluster_that_is_not_declared_any_more_is_told_of_and_not_planned(branch: Branch) -> None:
-    branch.commit(declared(2, "other"))
+    branch.commit(branch.declared(2, "other"))
     document = branch.plan("--json").json
     assert document["left"] == ["shop"]
     assert "their machines stay as they are: shop" in branch.plan().out
 
 
 def test_markdown_is_a_table_with_the_plan_folded_below(branch: Branch) -> None:
-    branch.commit(declared(3))
+    branch.commit(branch.declared(3))
     result = branch.plan("--format", "markdown")
     assert result.code == 0
     assert result.out.startswith("<!-- infra plan -->\n\n### infra plan: 1 cluster, +1 create\n")
@@ -105,7 +103,7 @@ def test_a_base_that_holds_mistakes_makes_all_clusters_changed_ones(branch: Bran
     branch.git("checkout", "-q", "main")
     branch.commit("kind: Cluster\n")
     branch.git("checkout", "-q", "-b", "repaired")
-    branch.commit(declared(2))
+    branch.commit(branch.declared(2))
     assert [one["cluster"] for one in branch.plan("--json").json["clusters"]] == ["shop"]
 
 
@@ -125,6 +123,6 @@ def test_what_cannot_be_read_is_said(branch: Branch, commits: str, file: str, co
 
 
 def test_outside_a_repository_there_is_no_range(shell: Shell) -> None:
-    shell.write(declared(1))
+    shell.write(cluster(web=web(1)))
     result = shell.infra("plan", "--from-git", "main..HEAD")
     assert result.code == 1 and "not a git repository" in result.err

@@ -1,54 +1,25 @@
 """One LinuxKit YAML for groups at several providers: built once, one disk of each format, one identity everywhere."""
 
-import os
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.cli.shell import Shell
-from tests.fakes.ec2 import FakeEC2
-from tests.fakes.ec2 import FakeSettings as EC2Settings
-from tests.fakes.gce import FakeGCE
-from tests.fakes.gce import FakeSettings as GCESettings
 from tests.fakes.gce.storage import BUCKET
 from tests.images_room.programs import Program, linuxkit
+from tests.portable.conftest import KINDS, Clouds
 from tests.portable.declared import MACHINES, PROVIDERS, document
-from tests.portable.test_portable import Clouds
 
-KINDS = ("simulated", "aws", "gcp")
 YAML = """kernel: {image: "linuxkit/kernel:6.12.59"}
 services:
   - {name: web, image: "nginx:1.27"}
 """
 
 
-class Equipped(Shell):
-    """A terminal of somebody who has a `linuxkit`, and a cache."""
-
-    def environment(self, more: Mapping[str, str] | None = None) -> dict[str, str]:
-        own = {"PATH": f"{self.root / 'bin'}:{os.environ['PATH']}", "INFRAKIT_CACHE_DIR": str(self.root / "cache")}
-        return {**super().environment(more), **own}
-
-    @property
-    def disks(self) -> dict[str, list[Path]]:
-        """The disks that were made, by format."""
-        found = sorted(path for path in (self.root / "cache/disks").iterdir() if path.suffix != ".json")
-        return {suffix: [path for path in found if path.name.endswith(suffix)] for suffix in (".raw", ".tar.gz")}
-
-
-@pytest.fixture
-def clouds(tmp_path: Path) -> Iterator[Clouds]:
-    for directory in ("work", "home"):
-        (tmp_path / directory).mkdir()
-    with (
-        FakeEC2(EC2Settings(boot_seconds=0.2, terminate_seconds=0.1)) as ec2,
-        FakeGCE(GCESettings(boot_seconds=0.2, delete_seconds=0.1, operation_seconds=0.05)) as gce,
-    ):
-        yield Clouds(Equipped(tmp_path), ec2, gce)
-        assert not ec2.mistakes, ec2.mistakes
-        assert not gce.mistakes, gce.mistakes
+def disks(clouds: Clouds) -> dict[str, list[Path]]:
+    """Return the disks that were made, by format."""
+    found = sorted(path for path in (clouds.shell.root / "cache/disks").iterdir() if path.suffix != ".json")
+    return {suffix: [path for path in found if path.name.endswith(suffix)] for suffix in (".raw", ".tar.gz")}
 
 
 @pytest.fixture
@@ -81,12 +52,10 @@ def identities(clouds: Clouds) -> dict[str, set[str]]:
 def test_groups_at_three_providers_boot_one_build_from_one_disk_of_each_format(
     clouds: Clouds, program: Program
 ) -> None:
-    shell = clouds.shell
-    assert isinstance(shell, Equipped)
     declare(clouds, YAML)
     clouds.infra("apply", "--auto-approve")
     assert len(program.builds) == 1
-    ((raw,), (archive,)) = shell.disks.values()
+    ((raw,), (archive,)) = disks(clouds).values()
     seen = identities(clouds)
     assert seen["declared"] == seen["simulated"] == seen["aws"] == {raw.name.split("-")[0]}
     assert archive.name.split("-")[0] == raw.name.split("-")[0] and seen["published"] == set(KINDS)
@@ -105,14 +74,12 @@ def test_groups_at_three_providers_boot_one_build_from_one_disk_of_each_format(
 def test_one_changed_line_is_one_more_build_and_one_more_disk_of_each_format(
     clouds: Clouds, program: Program
 ) -> None:
-    shell = clouds.shell
-    assert isinstance(shell, Equipped)
     declare(clouds, YAML)
     clouds.infra("apply", "--auto-approve")
     before = identities(clouds)
     declare(clouds, YAML.replace("1.27", "1.28"))
     clouds.infra("apply", "--auto-approve")
-    assert len(program.builds) == 2 and [len(found) for found in shell.disks.values()] == [2, 2]
+    assert len(program.builds) == 2 and [len(found) for found in disks(clouds).values()] == [2, 2]
     changed = identities(clouds)
     assert changed["declared"] == changed["simulated"] == changed["aws"] != before["declared"]
     clouds.infra("destroy", "--auto-approve")
