@@ -12,9 +12,10 @@ from threading import Event, Thread
 from typing import Final
 
 from tests.hosts import PrivateLibvirtd
-from tests.real.operator import HTTP_SECONDS, Hypervisor
+from tests.real.operator import Hypervisor
 
 PAUSE_SECONDS: Final = 0.25
+HTTP_SECONDS: Final = 1.0
 
 
 @dataclass
@@ -24,9 +25,13 @@ class Answers:
     by_address: dict[str, list[tuple[float, str | None]]] = field(default_factory=dict)
 
     def at(self, moment: float) -> Counter[str]:
-        """Return how many addresses gave which answer to the request that was the last one at a moment."""
-        last = (_last_before(asked, moment) for asked in self.by_address.values())
-        return Counter(answer for answer in last if answer is not None)
+        """Return how many addresses gave which answer at a moment.
+
+        A machine that began or ceased to answer between two requests has the benefit of the doubt for that long: a
+        request that was lost while it started says nothing of the seconds for which its client waited in vain.
+        """
+        around = (_around(asked, moment) for asked in self.by_address.values())
+        return Counter(answer for answer in around if answer is not None)
 
     def between(self, begin: float, end: float) -> list[Counter[str]]:
         """Return what was answered at each moment at which somebody asked."""
@@ -76,6 +81,7 @@ def _get(address: str) -> str | None:
         connection.close()
 
 
-def _last_before(asked: list[tuple[float, str | None]], moment: float) -> str | None:
+def _around(asked: list[tuple[float, str | None]], moment: float) -> str | None:
     index = bisect_right(asked, moment, key=lambda one: one[0])
-    return asked[index - 1][1] if index else None
+    answers = (answer for _, answer in asked[max(index - 1, 0) : index + 1])
+    return next((answer for answer in answers if answer is not None), None)
