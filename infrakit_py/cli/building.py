@@ -1,61 +1,53 @@
 """Building what is not built yet, and showing that it goes on. A long silence looks like a hang."""
 
 import json
-import signal
 import sys
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from collections.abc import Collection, Sequence
+from contextlib import AbstractContextManager, ExitStack, suppress
 from datetime import UTC, datetime
-from threading import Lock, current_thread, main_thread
-from types import FrameType, TracebackType
+from threading import Lock
+from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 import click
 
+from infrakit_py.cli.stopping import builds_stopped_by_signals
 from infrakit_py.model.spec import ClusterSpec
 
 if TYPE_CHECKING:
     from rich.status import Status
 
     from infrakit_py.app import App
+    from infrakit_py.images.builds import Progress
 
 _SHOWN: int = 100
 
 
 def with_images(
-    app: "App", specs: Sequence[ClusterSpec], *, as_events: bool = False, only: Collection[str] | None = None
+    app: "App",
+    specs: Sequence[ClusterSpec],
+    *,
+    as_events: bool = False,
+    only: Collection[str] | None = None,
+    again: bool = False,
+    tell: "Progress | None" = None,
 ) -> tuple[ClusterSpec, ...]:
     """Build the images that these specs boot, or those that `only` names, and show the progress.
 
-    `as_events`: as JSON lines on standard output; else for people on standard error.
+    `again`: also what was built before. `as_events`: as JSON lines on standard output; else for people on standard
+    error; or by `tell`.
     """
     from infrakit_py.app.images import unbuilt_images
 
     if only is None and not unbuilt_images(specs):
         return tuple(specs)
-    with ended_by_signals(), BuildProgress(as_events=as_events) as shown:
-        done = app.build(specs, shown.tell, only=only)
+    with ExitStack() as stack:
+        stop = stack.enter_context(builds_stopped_by_signals())
+        if tell is None:
+            tell = stack.enter_context(BuildProgress(as_events=as_events)).tell
+        done = app.build(specs, tell, only=only, again=again, stop=stop)
     warn_unpinned(done, only)
     return done
-
-
-@contextmanager
-def ended_by_signals() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP end the command as Ctrl-C does: what it began ends with it, and nothing is left over."""
-
-    def end(number: int, frame: FrameType | None) -> None:
-        del number, frame
-        raise KeyboardInterrupt
-
-    if current_thread() is not main_thread():  # only there may handlers be set
-        yield
-        return
-    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def warn_unpinned(specs: Sequence[ClusterSpec], only: Collection[str] | None = None) -> None:

@@ -95,7 +95,7 @@ def controller(
         store = stack.enter_context(app.store())
         shown = stack.enter_context(progress(as_json=as_json))
         teller = _Teller(app, shown, as_json=as_json)
-        build = partial(with_images, app, as_events=as_json)
+        build = partial(with_images, app, tell=teller.building)
         source: _Source
         if url is not None:
             mirror = app.mirror(Remote(url, branch, allowed_signers))

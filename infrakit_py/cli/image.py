@@ -66,14 +66,12 @@ def build(
 ) -> None:
     """Build the images that files declare by LinuxKit YAML, those that were not built before."""
     from infrakit_py.app import App
-    from infrakit_py.cli.building import BuildProgress, ended_by_signals, warn_unpinned
+    from infrakit_py.cli.building import with_images
 
     app = App()
     specs = app.load(options.chosen(positional, named))
     names = chosen_images(specs, only) if only else {name for spec in specs for name in spec.images}
-    with ended_by_signals(), BuildProgress(as_events=False) as shown:
-        done = app.build(specs, shown.tell, only=names, again=rebuild)
-    warn_unpinned(done, names)
+    done = with_images(app, specs, only=names, again=rebuild)
     found = [one for spec in done for name, one in spec.images.items() if one.recipe is not None and name in names]
     if as_json:
         click.echo(json.dumps([_built_json(one) for one in found], indent=2, ensure_ascii=False))
@@ -147,7 +145,8 @@ def diff(
     app = App()
     if new is None:
         declared = declared_image(app.load(options.chosen(positional, named)), name)
-        after, to = making(declared), declared.identity if declared.is_built else "not built"
+        after = making(declared, app.builds.of_identity(declared.identity))
+        to = declared.identity if declared.is_built else "not built"
     else:
         build_after = _build(app, new)
         after, to = making_of(build_after), build_after.identity

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from infrakit_py.images.pruning import Kept
     from infrakit_py.model.spec import ClusterSpec, Image
     from infrakit_py.spi.images import Publication
+    from infrakit_py.spi.provider import Outcome, Provider
 
 _PROGRESS_SECONDS: Final = 1.0
 _DEFAULT_FILE: Final = Path("cluster.yml")
@@ -174,7 +176,7 @@ def _delete(app: "App", goes: _Goes) -> int:
             errors.append(exc)
     for spec, provider, publication in goes.publications:
         try:
-            (outcome,) = asked(app, spec, provider, lambda opened, one=publication: opened.unpublish([one]))  # type: ignore[misc]
+            (outcome,) = asked(app, spec, provider, partial(_unpublished, publication))
         except InfrakitError as exc:
             errors.append(exc)
         else:
@@ -182,6 +184,10 @@ def _delete(app: "App", goes: _Goes) -> int:
     for error in errors:
         click.echo(f"could not be deleted: {error}", err=True)
     return 1 if errors else 0
+
+
+def _unpublished(publication: "Publication", provider: "Provider") -> "Sequence[Outcome]":
+    return provider.unpublish([publication])
 
 
 def _places(spec: "ClusterSpec", names: "set[str]", providers: Sequence[str]) -> "Iterator[tuple[str, Image]]":

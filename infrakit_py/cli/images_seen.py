@@ -35,13 +35,12 @@ def remarks(app: "App", spec: ClusterSpec) -> Mapping[str, Sequence[str]]:
 
 
 def making(image: Image, build: Build | None = None) -> Making:
-    """Return how an image was made, by what it is and by what its build left behind."""
+    """Return how an image was made, by what it is, and which LinuxKit made it in a `build` that is remembered."""
     files = {part: (file.sha256, file.size) for part, file in image.files.items()}
-    if image.recipe is not None:
-        return Making(image.recipe.content, image.recipe.sources, files, image.cmdline)
-    if build is not None:
-        return Making(build.content, build.sources, files, image.cmdline, build.version)
-    return Making(files=files, cmdline=image.cmdline)
+    if image.recipe is None:
+        return Making(files=files, cmdline=image.cmdline)
+    tool = build.version if build is not None else ""
+    return Making(image.recipe.content, image.recipe.sources, files, image.cmdline, tool)
 
 
 def making_of(build: Build) -> Making:
@@ -61,7 +60,8 @@ def _changes(builds: Builds, bench: "Workbench", forecasts: Sequence[Forecast]) 
             continue  # the group boots another image now: that is no change of this one
         build = builds.of_identity(before) if before else None
         past = making_of(build) if build is not None else making(old) if old is not None else None
-        yield ImageChange(image, before, changes_between(past, making(image)) if past is not None else ())
+        now = making(image, builds.of_identity(image.identity))
+        yield ImageChange(image, before, changes_between(past, now) if past is not None else ())
 
 
 def _running(bench: "Workbench", forecasts: Sequence[Forecast]) -> Mapping[str, str]:

@@ -55,7 +55,8 @@ def plan(
     which machines are replaced.
     """
     from infrakit_py.app import App
-    from infrakit_py.cli.building import ended_by_signals, with_images
+    from infrakit_py.cli.building import with_images
+    from infrakit_py.cli.stopping import interrupted_by_signals
     from infrakit_py.render.plan import has_changes, needs_a_person
 
     if as_json and form not in (None, JSON):
@@ -63,7 +64,7 @@ def plan(
     form = JSON if as_json else form or TEXT
     app = App()
     with ExitStack() as stack:
-        stack.enter_context(ended_by_signals())
+        stack.enter_context(interrupted_by_signals())
         stack.enter_context(_failures_shown(form))
         declared = _declared(app, stack, (*positional, *named), commits)
         specs = declared.changed if no_build else with_images(app, declared.changed)
