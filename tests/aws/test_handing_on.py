@@ -17,6 +17,8 @@ from tests.aws.publishing import NEIGHBOUR, kernel_image, publisher, raw_disk, u
 from tests.fakes.ec2 import FakeEC2
 from tests.fakes.proxy import DropReply, FaultProxy
 
+pytestmark = pytest.mark.disks
+
 _LOAD: Final = read_models_once()
 KEY: Final = "arn:aws:kms:eu-central-1:123456789012:key/mrk-0123456789abcdef0123456789abcdef"
 FRIEND: Final = "210987654321"

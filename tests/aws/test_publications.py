@@ -21,6 +21,8 @@ from tests.aws.test_publishing import request
 from tests.fakes.ec2 import FakeEC2, FakeSettings
 from tests.fakes.proxy import FaultProxy, Say
 
+pytestmark = pytest.mark.disks
+
 _LOAD: Final = read_models_once()
 
 

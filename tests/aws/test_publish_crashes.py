@@ -34,7 +34,7 @@ from tests.fakes.ec2 import FakeEC2, FakeSettings
 from tests.fakes.ec2.tables import Instance
 from tests.fakes.proxy import Call
 
-pytestmark = [pytest.mark.crash, pytest.mark.slow]
+pytestmark = [pytest.mark.crash, pytest.mark.slow, pytest.mark.disks]
 
 CHANGING: Final = r"\A(PUT|DELETE) |\APOST /[^\s]|\nAction=(?!Describe|Get)"
 LASTING: Final = (

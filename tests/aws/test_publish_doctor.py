@@ -17,6 +17,8 @@ from tests.aws.test_doctor import Refusing
 from tests.fakes.ec2 import FakeEC2
 from tests.fakes.ec2.errors import AwsError
 
+pytestmark = pytest.mark.disks
+
 _LOAD: Final = read_models_once()
 
 

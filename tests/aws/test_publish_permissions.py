@@ -25,6 +25,8 @@ from tests.aws.test_publishing import request
 from tests.aws.test_whole_life import NEEDS_NO_PERMISSION, actions_of
 from tests.fakes.ec2 import FakeEC2
 
+pytestmark = pytest.mark.disks
+
 BLOCKS: Final = {"StartSnapshot", "PutSnapshotBlock", "CompleteSnapshot"}
 WAYS: Final[Mapping[str, dict[str, Any]]] = {
     "direct": {},

@@ -14,6 +14,8 @@ from tests.cli.shell import Result, Shell
 from tests.driving.inline import write
 from tests.fakes.ec2 import FakeEC2, FakeSettings
 
+pytestmark = pytest.mark.disks
+
 ROLLING: Final[Mapping[str, Any]] = {"max_surge": 1, "max_unavailable": 0}
 USER_DATA: Final = json.dumps({"site": {"entries": {"greeting": {"content": "hello"}}}})
 """As LinuxKit's metadata package reads it."""

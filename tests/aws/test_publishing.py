@@ -36,6 +36,8 @@ from tests.aws.publishing import (
 from tests.fakes.ec2 import FakeEC2, FakeSettings
 from tests.fakes.proxy import Call, DropReply, DropRequest, Effect, FaultProxy, Say, Tap
 
+pytestmark = pytest.mark.disks
+
 MIB = 2**20
 WAYS = {"direct": DIRECT, "s3": BY_BUCKET}
 THROTTLED = Say(400, '{"__type": "RequestThrottledException", "Message": "slow down"}', "application/json")

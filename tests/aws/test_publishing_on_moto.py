@@ -22,6 +22,8 @@ from infrakit_py.model.spec import ImageForm
 from tests.aws.ground import credentials
 from tests.aws.publishing import REGION, disk_image, sparse_disk
 
+pytestmark = pytest.mark.disks
+
 SIZE: Final = 96 * 1024 + 100
 
 

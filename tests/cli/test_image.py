@@ -209,6 +209,7 @@ def test_an_image_is_signed_by_what_is_shown_and_an_unsigned_one_stops_everythin
     assert bench.infra("destroy", "--auto-approve").code == 0 and bench.shell.machines() == []
 
 
+@pytest.mark.disks
 def test_an_export_is_a_disk_that_holds_the_image(bench: Bench) -> None:
     result = bench.infra("image", "export", "web", "--format", "raw")
     assert result.code == 0, result
@@ -251,6 +252,7 @@ def test_prune_keeps_what_a_kept_version_or_a_file_names(bench: Bench) -> None:
     assert "nothing to delete" in bench.infra("image", "prune").out
 
 
+@pytest.mark.disks
 def test_a_rollback_boots_an_image_of_which_the_yaml_is_gone(bench: Bench) -> None:
     bench.apply()
     first = bench.identity()

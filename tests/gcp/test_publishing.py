@@ -32,6 +32,8 @@ from tests.gcp.ground import opened
 from tests.gcp.publishing import CHANGING, Scene
 from tests.images_room.material import kernel_image
 
+pytestmark = pytest.mark.disks
+
 EMPTY: Final = bytes(2**24)
 USER: Final = "roles/compute.imageUser"
 LARGE: Final = 2 * CHUNK + 3_000_000

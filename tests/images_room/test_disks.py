@@ -20,6 +20,8 @@ from infrakit_py.model.spec import ARM64, ImageForm
 from infrakit_py.spi.images import DiskFormat
 from tests.images_room.material import CMDLINE, disk_image, kernel_image
 
+pytestmark = pytest.mark.disks
+
 MIB = 2**20
 
 

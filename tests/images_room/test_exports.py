@@ -12,6 +12,8 @@ from infrakit_py.images.exports import export
 from infrakit_py.model.spec import ImageForm
 from tests.images_room.material import CMDLINE, disk_image, kernel_image
 
+pytestmark = pytest.mark.disks
+
 
 @pytest.mark.parametrize("form", ["qcow2", "vmdk"])
 def test_a_disk_is_of_the_format_that_was_asked_for_and_holds_the_same(tmp_path: Path, form: str) -> None:

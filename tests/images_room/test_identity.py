@@ -131,6 +131,7 @@ def test_what_is_no_file_is_no_image(tmp_path: Path, name: str) -> None:
         read_image("web", ImageForm.DISK, {"disk": tmp_path / name})
 
 
+@pytest.mark.disks
 @pytest.mark.parametrize("options", [("-b", "other.raw", "-F", "raw"), ("-o", "data_file=data.raw,data_file_raw=on")])
 def test_a_disk_that_lies_over_another_file_is_no_image(
     tmp_path: Path, options: tuple[str, ...], monkeypatch: pytest.MonkeyPatch

@@ -19,6 +19,7 @@ def bench(tmp_path: Path) -> Bench:
     return Bench(tmp_path)
 
 
+@pytest.mark.disks
 def test_all_that_belongs_to_no_wanted_image_goes_and_the_rest_stays(bench: Bench) -> None:
     cache = Cache(bench.directory / "cache")
     old = bench.build()

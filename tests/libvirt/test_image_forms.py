@@ -22,6 +22,8 @@ from infrakit_py.spi.provider import MachineReview, Provider, ProviderContext
 from tests.libvirt.driver import POOL, SETTINGS
 from tests.libvirt.material import fake_image, image_of_disk, request_for
 
+pytestmark = pytest.mark.disks
+
 MIB = 2**20
 BASE = "infrakit-image-"
 

@@ -16,6 +16,8 @@ from infrakit_py.spi.provider import DestroyRequest, Provider
 from tests.libvirt.driver import POOL, open_provider
 from tests.libvirt.material import fake_image, request_for
 
+pytestmark = pytest.mark.disks
+
 
 def base(image: Image) -> str:
     return f"infrakit-image-{image.identity[:24]}"

@@ -10,6 +10,8 @@ from tests.images_room.programs import Program, linuxkit
 from tests.portable.conftest import KINDS, Clouds
 from tests.portable.declared import MACHINES, PROVIDERS, document
 
+pytestmark = pytest.mark.disks
+
 YAML = """kernel: {image: "linuxkit/kernel:6.12.59"}
 services:
   - {name: web, image: "nginx:1.27"}
