@@ -25,6 +25,10 @@ class UsageError(InfrakitError):
     exit_code = 64
 
 
+class UnknownName(UsageError):
+    """There is nothing of the name that was given."""
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Problem:
     """One mistake in a file. `line` and `column` count from 1; 0 means the file as a whole."""
@@ -57,6 +61,10 @@ class StoreError(InfrakitError):
     """The store of intents and revisions cannot be read or written."""
 
 
+class Conflict(InfrakitError):
+    """What was to be changed is not what it was when it was looked at: look again, and decide anew."""
+
+
 class ClusterLocked(InfrakitError):
     """Another process on this machine is changing the same cluster."""
 
@@ -79,6 +87,12 @@ class Transient(ProviderError):
 
 class Throttled(Transient):
     """Over the provider's rate of calls."""
+
+    refused = True
+
+
+class Fenced(Transient):
+    """This controller does not own the cluster any more, or cannot prove it: nothing was called."""
 
     refused = True
 

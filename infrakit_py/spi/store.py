@@ -5,8 +5,10 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from infrakit_py.model.declared import Declared, Occurrence, Origin, RevisionRecord, SourceStatus
 from infrakit_py.model.instance import InstanceId
 from infrakit_py.model.revision import GroupVersion, HistoryEntry, VersionRecord, VersionState
+from infrakit_py.model.spec import ClusterSpec
 
 ONCE: Final = 0.0
 """In place of the time since when a machine is healthy: it was so once, and is not any more."""
@@ -45,15 +47,16 @@ class Pause:
 class Store(Protocol):
     """Intents, revisions, versions of groups. Safe for threads; every write is durable when the call returns.
 
-    Raise StoreError where the store cannot be used.
+    Raise StoreError where the store cannot be used. Where several controllers share a store, a write that concerns a
+    cluster which this one has claimed and does not own any more raises Fenced, and changes nothing.
     """
 
     def record(self, intents: Sequence[Intent]) -> None:
         """Write intents, replacing those of the same cluster, group, provider and slot. All or none."""
         ...
 
-    def intents(self, cluster: str) -> Sequence[Intent]:
-        """Return the cluster's intents."""
+    def intents(self, cluster: str, group: str | None = None) -> Sequence[Intent]:
+        """Return the intents of a cluster, or of one of its groups."""
         ...
 
     def forget(self, intents: Sequence[Intent]) -> None:
@@ -100,6 +103,69 @@ class Store(Protocol):
 
     def healthy_since(self, cluster: str) -> Mapping[InstanceId, float]:
         """Return since when machines have been healthy, as last noted; ONCE for those that were, and are not now."""
+        ...
+
+    def declare(self, spec: ClusterSpec, origin: Origin, now: float, *, expected: int | None = None) -> int:
+        """Put a validated spec in force and return its number: that in force if it is the same, else the next.
+
+        A cluster that was withdrawn is declared again. Conflict where `expected` is given and the number in force is
+        another (0: none is).
+        """
+        ...
+
+    def withdraw(self, cluster: str, origin: Origin, now: float, *, prune: bool) -> None:
+        """Remember that nobody declares the cluster any more, and whether its machines shall go. Idempotent.
+
+        Nothing happens where it never was declared.
+        """
+        ...
+
+    def retire(self, cluster: str, revision: int) -> None:
+        """Drop a withdrawn cluster from what is declared, if that revision is still in force. Idempotent."""
+        ...
+
+    def declared(self) -> Mapping[str, Declared]:
+        """Return what is in force, by cluster, also what is withdrawn. What this release cannot read is left out."""
+        ...
+
+    def declared_mark(self) -> int:
+        """Return a number that grows whenever what `declared` returns may have changed. Cheap: ask it often."""
+        ...
+
+    def revisions(self, cluster: str) -> Sequence[RevisionRecord]:
+        """Return the cluster's numbers, the oldest first, up to some number of them."""
+        ...
+
+    def note_source(self, status: SourceStatus) -> None:
+        """Remember where a source stands, in place of what was remembered of it. Idempotent."""
+        ...
+
+    def sources(self) -> Mapping[str, SourceStatus]:
+        """Return where sources stand, by name."""
+        ...
+
+    def note_standings(self, cluster: str, standings: Mapping[str, str]) -> None:
+        """Remember where a cluster's groups stand, as texts for who asks another controller; "" drops one.
+
+        May be lost, as everything here.
+        """
+        ...
+
+    def standings(self, cluster: str) -> Mapping[str, str]:
+        """Return what was last noted of each of the cluster's groups."""
+        ...
+
+    def note_occurrences(self, occurrences: Sequence[Occurrence]) -> None:
+        """Remember what happened. A bounded number is kept, and the oldest go. It may be lost when power goes."""
+        ...
+
+    def occurrences(
+        self, after: int = 0, *, cluster: str | None = None, limit: int = 1000
+    ) -> Sequence[tuple[int, Occurrence]]:
+        """Return what happened after a number, the oldest first, each with its own number; numbers only grow.
+
+        `after` less than 0: the latest `limit` of them.
+        """
         ...
 
     def exclusive(self, cluster: str) -> AbstractContextManager[None]:

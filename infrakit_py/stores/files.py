@@ -3,7 +3,8 @@
 import fcntl
 import os
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -43,12 +44,41 @@ def open_private(file: Path, prepare: Callable[[sqlite3.Connection], None]) -> s
         return db
 
 
+def open_beside(file: Path) -> sqlite3.Connection:
+    """Open a database that this process has open, for reads that wait for no writer. sqlite3.Error."""
+    db = sqlite3.connect(file, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    db.execute("PRAGMA query_only=ON")
+    return db
+
+
 def open_read_only(file: Path) -> sqlite3.Connection:
     """Open a database that is there, and write nothing. sqlite3.Error."""
     # Without a write-ahead log the file is all there is, and SQLite need not begin one to read it.
     mode = "mode=ro" if Path(f"{file}-wal").exists() else "immutable=1"
     uri = f"{file.absolute().as_uri()}?{mode}"
     return sqlite3.connect(uri, timeout=_BUSY_SECONDS, isolation_level=None, uri=True)
+
+
+def write_private(file: Path, parts: Iterable[str]) -> None:
+    """Write a file that is its owner's alone: whole and in place of what was there, or not at all. OSError.
+
+    What is no ordinary file (a pipe, a device) is written to.
+    """
+    file = file.resolve()
+    if file.exists() and not file.is_file():
+        with file.open("w", encoding="utf-8") as stream:
+            stream.writelines(parts)
+        return
+    descriptor, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")  # made for its owner alone
+    try:
+        with open(descriptor, "w", encoding="utf-8") as stream:
+            stream.writelines(parts)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(name, file)
+    except BaseException:
+        os.unlink(name)
+        raise
 
 
 @contextmanager

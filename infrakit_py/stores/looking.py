@@ -6,7 +6,7 @@ from pathlib import Path
 
 from infrakit_py.clock import Clock
 from infrakit_py.errors import StoreError
-from infrakit_py.stores import files, tables
+from infrakit_py.stores import declared_tables, files, tables
 from infrakit_py.stores.memory import MemoryStore
 from infrakit_py.stores.past import Remembered
 
@@ -41,7 +41,7 @@ def _remembered(file: Path, cluster: str) -> Remembered:
     with closing(files.open_read_only(file)) as db:
         db.execute("BEGIN")  # all of it as of one moment
         there = tables.names(db)
-        revision, spec_digest = tables.read_revision(db, cluster) if "revision" in there else (0, "")
+        revision, spec_digest = declared_tables.read_last(db, cluster) if "revision" in there else (0, "")
         return Remembered(
             intents=tables.read_intents(db, cluster) if "intent" in there else (),
             revision=revision,
@@ -50,4 +50,5 @@ def _remembered(file: Path, cluster: str) -> Remembered:
             history=tables.read_history(db, cluster) if "history" in there else (),
             pauses=tables.read_pauses(db, cluster) if "pause" in there else {},
             healthy_since=tables.read_healthy(db, cluster) if "healthy" in there else {},
+            in_force=declared_tables.read_in_force(db, cluster) if "in_force" in there else None,
         )

@@ -7,6 +7,7 @@ from typing import Final
 from infrakit_py.model.instance import InstanceId
 from infrakit_py.model.revision import GroupVersion, HistoryEntry, VersionRecord, VersionState
 from infrakit_py.spi.store import Intent, Pause
+from infrakit_py.stores.declaring import InForce
 
 GOOD_KEPT: Final = 10
 """Good versions of a group that are kept, to go back to."""
@@ -14,6 +15,9 @@ OTHERS_KEPT: Final = 20
 """Versions of a group that are kept in all other states together."""
 HISTORY_KEPT: Final = 1000
 """Lines of history of a cluster that are kept."""
+
+OCCURRENCES_KEPT: Final = 10_000
+"""Events of all clusters together that are kept."""
 
 RETRIED: Final = "retried"
 PAUSED: Final = "paused"
@@ -31,6 +35,7 @@ class Remembered:
     history: Sequence[HistoryEntry] = ()
     pauses: Mapping[str, Pause] = field(default_factory=dict)
     healthy_since: Mapping[InstanceId, float] = field(default_factory=dict)
+    in_force: InForce | None = None
 
 
 def kept(state: VersionState) -> int:

@@ -13,11 +13,16 @@ from threading import Lock
 
 from infrakit_py.clock import Clock, SystemClock
 from infrakit_py.errors import ClusterLocked, StoreError
+from infrakit_py.model.declared import Declared, Occurrence, Origin, RevisionRecord, SourceStatus
+from infrakit_py.model.fingerprint import spec_digest as digest_of
 from infrakit_py.model.instance import InstanceId
 from infrakit_py.model.revision import GroupVersion, HistoryEntry, VersionRecord, VersionState
+from infrakit_py.model.spec import ClusterSpec
 from infrakit_py.spi.store import Intent, Pause
-from infrakit_py.stores import files, past, tables
+from infrakit_py.stores import declared_tables, event_tables, files, past, tables, transfer_tables
+from infrakit_py.stores.codec import value_json
 from infrakit_py.stores.files import state_directory
+from infrakit_py.stores.transfer import Exported
 
 __all__ = ["SqliteStore", "state_directory"]
 
@@ -32,22 +37,26 @@ class SqliteStore:
         """
         self._clock = clock or SystemClock()
         self._directory = directory
-        self._lock = Lock()
+        self._writing = Lock()
+        self._looking = Lock()
+        self._specs: Mapping[str, ClusterSpec | None] = {}
         try:
             self._db = files.open_private(directory / files.STATE, tables.prepare)
+            self._reader = files.open_beside(directory / files.STATE)
         except (OSError, sqlite3.Error) as exc:
             raise StoreError(f"cannot use {directory}/state.db: {exc}", hint=files.HINT) from exc
 
     def close(self) -> None:
+        self._reader.close()
         self._db.close()
 
     def record(self, intents: Sequence[Intent]) -> None:
         with self._transaction() as db:
             tables.write_intents(db, intents)
 
-    def intents(self, cluster: str) -> Sequence[Intent]:
+    def intents(self, cluster: str, group: str | None = None) -> Sequence[Intent]:
         with self._reading() as db:
-            return tables.read_intents(db, cluster)
+            return tables.read_intents(db, cluster, group)
 
     def forget(self, intents: Sequence[Intent]) -> None:
         with self._transaction() as db:
@@ -55,11 +64,7 @@ class SqliteStore:
 
     def revision(self, cluster: str, spec_digest: str, now: float) -> int:
         with self._transaction() as db:
-            number, last_digest = tables.read_revision(db, cluster)
-            if number and last_digest == spec_digest:
-                return number
-            tables.write_revision(db, cluster, number + 1, spec_digest, now)
-            return number + 1
+            return declared_tables.note(db, cluster, spec_digest, now)
 
     def note_version(self, cluster: str, version: GroupVersion, state: VersionState, now: float, reason: str) -> None:
         with self._transaction() as db:
@@ -97,6 +102,76 @@ class SqliteStore:
         with self._reading() as db:
             return tables.read_healthy(db, cluster)
 
+    def declare(self, spec: ClusterSpec, origin: Origin, now: float, *, expected: int | None = None) -> int:
+        content, digest = value_json(spec), digest_of(spec)
+        with self._transaction() as db:
+            return declared_tables.declare(db, spec.name, content, digest, origin, now, expected)
+
+    def withdraw(self, cluster: str, origin: Origin, now: float, *, prune: bool) -> None:
+        with self._transaction() as db:
+            declared_tables.withdraw(db, cluster, origin, now, to_prune=prune)
+
+    def retire(self, cluster: str, revision: int) -> None:
+        with self._transaction() as db:
+            declared_tables.retire(db, cluster, revision)
+
+    def declared(self) -> Mapping[str, Declared]:
+        with self._reading() as db:
+            contents = declared_tables.read_contents(db)
+        # Texts become specs when nobody is kept waiting, and only those that are new.
+        self._specs = specs = declared_tables.specs_of(contents, self._specs)
+        return declared_tables.declared(contents, specs)
+
+    def declared_mark(self) -> int:
+        with self._reading() as db:
+            return declared_tables.read_mark(db)
+
+    def revisions(self, cluster: str) -> Sequence[RevisionRecord]:
+        with self._reading() as db:
+            return declared_tables.read_records(db, cluster)
+
+    def note_source(self, status: SourceStatus) -> None:
+        with self._transaction() as db:
+            event_tables.write_source(db, status)
+
+    def sources(self) -> Mapping[str, SourceStatus]:
+        with self._reading() as db:
+            return event_tables.read_sources(db)
+
+    def note_standings(self, cluster: str, standings: Mapping[str, str]) -> None:
+        with self._transaction(durable=False) as db:
+            event_tables.write_standings(db, cluster, standings)
+
+    def standings(self, cluster: str) -> Mapping[str, str]:
+        with self._reading() as db:
+            return event_tables.read_standings(db, cluster)
+
+    def note_occurrences(self, occurrences: Sequence[Occurrence]) -> None:
+        with self._transaction(durable=False) as db:
+            event_tables.write_occurrences(db, occurrences)
+
+    def occurrences(
+        self, after: int = 0, *, cluster: str | None = None, limit: int = 1000
+    ) -> Sequence[tuple[int, Occurrence]]:
+        with self._reading() as db:
+            return event_tables.read_occurrences(db, after, cluster, limit)
+
+    def clusters(self) -> Sequence[str]:
+        with self._reading() as db:
+            return transfer_tables.clusters(db)
+
+    def dump(self, cluster: str) -> Exported:
+        with self._reading() as db:
+            db.execute("BEGIN")  # all of it as of one moment
+            try:
+                return transfer_tables.dump(db, cluster)
+            finally:
+                db.execute("ROLLBACK")
+
+    def restore(self, cluster: str, exported: Exported) -> None:
+        with self._transaction() as db:
+            transfer_tables.restore(db, cluster, exported)
+
     @contextmanager
     def exclusive(self, cluster: str) -> Iterator[None]:
         path = self._directory / f"{cluster}.lock"
@@ -121,14 +196,14 @@ class SqliteStore:
 
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
-        """One statement is its own transaction, and waits for no writer."""
-        with self._lock, self._explained():
-            yield self._db
+        """One statement is its own transaction, and waits for no writer: neither of this process nor of another."""
+        with self._looking, self._explained():
+            yield self._reader
 
     @contextmanager
     def _transaction(self, *, durable: bool = True) -> Iterator[sqlite3.Connection]:
         """What is not durable may be lost when the power goes, but not when the process ends."""
-        with self._lock, self._explained(), self._synchronous(durable=durable):
+        with self._writing, self._explained(), self._synchronous(durable=durable):
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield self._db
@@ -152,5 +227,6 @@ class SqliteStore:
     def _explained(self) -> Iterator[None]:
         try:
             yield
-        except (sqlite3.Error, UnicodeEncodeError) as exc:  # an argument that is no UTF-8 arrives as surrogates
+        except (sqlite3.Error, OverflowError, UnicodeEncodeError) as exc:
+            # an argument that is no UTF-8 arrives as surrogates
             raise StoreError(f"{self._directory}/state.db: {exc}") from exc

@@ -1,4 +1,7 @@
-"""The tables of the SQLite store: how values become rows and rows values. No transaction begins or ends here."""
+"""The tables of the SQLite store that a tick needs: how values become rows and rows values.
+
+Those of what is declared and of what happened are beside this module. No transaction begins or ends in any of them.
+"""
 
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
@@ -8,7 +11,7 @@ from typing import Final
 from infrakit_py.model.instance import InstanceId
 from infrakit_py.model.revision import GroupVersion, HistoryEntry, VersionRecord, VersionState
 from infrakit_py.spi.store import Intent, Pause
-from infrakit_py.stores import past
+from infrakit_py.stores import declared_tables, event_tables, past
 from infrakit_py.stores.codec import read_version, version_json
 
 SCHEMA: Final = """
@@ -17,10 +20,6 @@ CREATE TABLE IF NOT EXISTS intent (
     incarnation INTEGER NOT NULL, logical_id TEXT, fingerprint TEXT NOT NULL, since REAL NOT NULL, instance_id TEXT,
     gone INTEGER NOT NULL, ticket TEXT NOT NULL DEFAULT '',
     PRIMARY KEY (cluster, group_name, provider, slot)
-) STRICT;
-CREATE TABLE IF NOT EXISTS revision (
-    cluster TEXT NOT NULL, number INTEGER NOT NULL, spec_digest TEXT NOT NULL, at REAL NOT NULL,
-    PRIMARY KEY (cluster, number)
 ) STRICT;
 CREATE TABLE IF NOT EXISTS version (
     id INTEGER PRIMARY KEY, cluster TEXT NOT NULL, group_name TEXT NOT NULL, fingerprint TEXT NOT NULL,
@@ -52,7 +51,7 @@ _HISTORY: Final = "at, group_name, event, revision, image, image_identity, finge
 
 def prepare(db: sqlite3.Connection) -> None:
     """Make the tables that are not there, and bring those of an older release up to date."""
-    db.executescript(SCHEMA)
+    db.executescript(SCHEMA + declared_tables.SCHEMA + event_tables.SCHEMA)
     if not _has_tickets(db):
         db.execute(_TICKET)
 
@@ -67,9 +66,13 @@ def write_intents(db: sqlite3.Connection, intents: Sequence[Intent]) -> None:
     db.executemany(f"INSERT OR REPLACE INTO intent ({_INTENT}) VALUES (?,?,?,?,?,?,?,?,?,?,?)", rows)
 
 
-def read_intents(db: sqlite3.Connection, cluster: str) -> Sequence[Intent]:
+def read_intents(db: sqlite3.Connection, cluster: str, group: str | None = None) -> Sequence[Intent]:
     columns = _INTENT if _has_tickets(db) else _INTENT.replace("ticket", "''")
-    rows = db.execute(f"SELECT {columns} FROM intent WHERE cluster = ?", (cluster,))
+    query = f"SELECT {columns} FROM intent WHERE cluster = ?"
+    if group is None:
+        rows = db.execute(query, (cluster,))
+    else:  # as a query of its own, so that the key's index is used to its end
+        rows = db.execute(f"{query} AND group_name = ?", (cluster, group))
     return [replace(intent, gone=bool(intent.gone)) for intent in (Intent(*row) for row in rows)]
 
 
@@ -84,18 +87,6 @@ def drop_intents(db: sqlite3.Connection, intents: Sequence[Intent]) -> None:
     )
 
 
-def read_revision(db: sqlite3.Connection, cluster: str) -> tuple[int, str]:
-    """Return the last number and its digest; 0 before the first."""
-    row = db.execute(
-        "SELECT number, spec_digest FROM revision WHERE cluster = ? ORDER BY number DESC LIMIT 1", (cluster,)
-    ).fetchone()
-    return (int(row[0]), str(row[1])) if row is not None else (0, "")
-
-
-def write_revision(db: sqlite3.Connection, cluster: str, number: int, spec_digest: str, at: float) -> None:
-    db.execute("INSERT INTO revision VALUES (?,?,?,?)", (cluster, number, spec_digest, at))
-
-
 def write_version(
     db: sqlite3.Connection, cluster: str, version: GroupVersion, state: VersionState, at: float, reason: str
 ) -> None:
@@ -107,13 +98,7 @@ def write_version(
     ).fetchone()
     if before == (state.value, reason):
         return
-    image = version.image
-    db.execute(
-        "INSERT OR REPLACE INTO version (cluster, group_name, fingerprint, state, at, reason, revision, image,"
-        " image_identity, content) VALUES (?,?,?,?,?,?,?,?,?,?)",
-        (*place, version.fingerprint, state.value, at, reason,
-         version.revision, image.name, image.identity, version_json(version)),
-    )  # fmt: skip
+    write_version_record(db, cluster, VersionRecord(version, state, at, reason))
     alike = "cluster = ? AND group_name = ? AND (state = 'good') = ?"
     which = (*place, state is VersionState.GOOD)
     db.execute(
@@ -122,6 +107,17 @@ def write_version(
         (*which, *which, past.kept(state)),
     )
     write_history(db, cluster, past.version_entry(version, state.value, at, reason))
+
+
+def write_version_record(db: sqlite3.Connection, cluster: str, record: VersionRecord) -> None:
+    """Write a version as the latest of its group, and nothing else."""
+    version = record.version
+    db.execute(
+        "INSERT OR REPLACE INTO version (cluster, group_name, fingerprint, state, at, reason, revision, image,"
+        " image_identity, content) VALUES (?,?,?,?,?,?,?,?,?,?)",
+        (cluster, version.group.name, version.fingerprint, record.state.value, record.at, record.reason,
+         version.revision, version.image.name, version.image.identity, version_json(version)),
+    )  # fmt: skip
 
 
 def read_image_identities(db: sqlite3.Connection) -> frozenset[str]:

@@ -1,14 +1,15 @@
 """A store of each kind, in virtual time."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from infrakit_py.clock import VirtualClock
-from infrakit_py.spi.store import Store
-from infrakit_py.stores.memory import MemoryStore
-from infrakit_py.stores.sqlite import SqliteStore
+from infrakit_py.stores.transfer import Transfer
+from tests.etcd.servers import etcd
+from tests.stores.kinds import KINDS, Kind
+
+__all__ = ["clock", "etcd", "store"]
 
 
 @pytest.fixture
@@ -16,11 +17,8 @@ def clock() -> VirtualClock:
     return VirtualClock()
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-def store(request: pytest.FixtureRequest, tmp_path: Path, clock: VirtualClock) -> Iterator[Store]:
-    if request.param == "memory":
-        yield MemoryStore(clock)
-        return
-    opened = SqliteStore(tmp_path, clock)
-    yield opened
-    opened.close()
+@pytest.fixture(params=KINDS, ids=lambda kind: kind.name)
+def store(request: pytest.FixtureRequest, clock: VirtualClock) -> Iterator[Transfer]:
+    kind: Kind = request.param
+    with kind.opened(request, clock) as opened:
+        yield opened

@@ -1,4 +1,4 @@
-"""Versions to remember: plain ones, and every one that a spec could declare."""
+"""Versions and specs to remember: plain ones, and every one that a file could declare."""
 
 import enum
 from collections.abc import Mapping
@@ -7,8 +7,9 @@ from typing import Any, Final, get_args, get_origin, get_type_hints
 
 from hypothesis import strategies as st
 
+from infrakit_py.model.declared import Occurrence, Origin, SourceKind, SourceStatus
 from infrakit_py.model.revision import GroupVersion
-from infrakit_py.model.spec import FlavorSpec, GroupSpec, Image, ImageFile, ImageForm
+from infrakit_py.model.spec import ClusterSpec, FlavorSpec, GroupSpec, Image, ImageFile, ImageForm, ProviderSpec
 
 IMAGE: Final = Image(
     "linux", "ab" * 32, ImageForm.KERNEL, {"kernel": ImageFile("/images/kernel", "cd" * 32, 8)}, cmdline="quiet"
@@ -18,6 +19,29 @@ IMAGE: Final = Image(
 def version_of(fingerprint: str, group: str = "web", revision: int = 1) -> GroupVersion:
     flavor = FlavorSpec(options={"user_data": "secret"})
     return GroupVersion(GroupSpec(group, "local", "linux", size=3, flavor=flavor), IMAGE, fingerprint, revision)
+
+
+def spec_of(cluster: str = "shop", size: int = 3, source: str = "/clusters/shop.yml") -> ClusterSpec:
+    """Return a spec; those of another size are other revisions."""
+    group = GroupSpec("web", "local", "linux", size=size, flavor=FlavorSpec(options={"user_data": "secret"}))
+    return ClusterSpec(
+        cluster, source, {"local": ProviderSpec("local", "simulated")}, {"linux": IMAGE}, {"web": group}
+    )
+
+
+def origin_of(version: str = "c0ffee", kind: SourceKind = SourceKind.GIT, actor: str = "controller-1") -> Origin:
+    return Origin(kind, "ssh://git.example/clusters main", version, actor)
+
+
+def occurrence_of(number: int, cluster: str = "shop") -> Occurrence:
+    """Return something that happened, told apart by a number."""
+    return Occurrence(
+        float(number), cluster, "web", "created", f"machine {number}", 3, "controller-1", {"count": number}
+    )
+
+
+def source_of(name: str = "git", **digests: str) -> SourceStatus:
+    return SourceStatus(name, SourceKind.GIT, in_force="c0ffee", at=1.0, digests=digests)
 
 
 _SCALARS: Final[Mapping[Any, st.SearchStrategy[Any]]] = {
@@ -55,3 +79,4 @@ def _values(hint: Any) -> st.SearchStrategy[Any]:
 
 
 versions: Final[st.SearchStrategy[GroupVersion]] = st.deferred(lambda: _values(GroupVersion))
+specs: Final[st.SearchStrategy[ClusterSpec]] = st.deferred(lambda: _values(ClusterSpec))

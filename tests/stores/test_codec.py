@@ -1,19 +1,34 @@
-"""A version comes back as it was, from any release's hand, or not at all."""
+"""Versions and specs come back as they were, from any release's hand, or not at all."""
 
+import copy
 import json
+import shutil
 import traceback
 from dataclasses import replace
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
 import pytest
+import yaml
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from infrakit_py.app import App
+from infrakit_py.errors import SpecError
+from infrakit_py.images import read_image
+from infrakit_py.loading import load
+from infrakit_py.model.declared import Occurrence, Origin, Refusal, SourceStatus
+from infrakit_py.model.fingerprint import spec_digest
 from infrakit_py.model.quantities import Amount
 from infrakit_py.model.revision import GroupVersion
-from infrakit_py.model.spec import HealingSpec, HealthCheck, HttpCheck, RolloutSpec, Strategy, Window
-from infrakit_py.stores.codec import Unreadable, read_version, version_json
-from tests.stores.material import version_of, versions
+from infrakit_py.model.spec import ClusterSpec, HealingSpec, HealthCheck, HttpCheck, RolloutSpec, Strategy, Window
+from infrakit_py.stores.codec import Unreadable, decoded, encoded, read_value, read_version, value_json, version_json
+from tests.loading.documents import EVERY_KEY
+from tests.loading.stubs import StubCatalog
+from tests.stores.material import occurrence_of, origin_of, source_of, spec_of, specs, version_of, versions
 
+EXAMPLES: Final = sorted((Path(__file__).parents[2] / "examples").rglob("cluster.yml"))
+DOCUMENT: Final = yaml.safe_load(EVERY_KEY)
 VERSION = version_of("v1-a")
 RICH = replace(
     VERSION,
@@ -134,3 +149,82 @@ def test_an_unreadable_version_is_not_quoted(path: tuple[str, ...], to: object) 
         read_version(changed(RICH, *path, to=to))
     told = "".join(traceback.format_exception(caught.value, chain=True))
     assert "hunter2" not in told
+
+
+@settings(deadline=None)
+@given(spec=specs)
+def test_every_spec_comes_back_equal(spec: ClusterSpec) -> None:
+    text = value_json(spec)
+    assert read_value(ClusterSpec, text) == spec
+    assert text.isascii()
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.parent.name)
+def test_the_specs_of_the_examples_come_back_equal_and_are_the_same_revision(path: Path, tmp_path: Path) -> None:
+    place = Path(shutil.copytree(path.parent, tmp_path / "example"))
+    images = yaml.safe_load((place / path.name).read_text()).get("images", {}).values()
+    for part in (image[key] for image in images for key in ("kernel", "initrd", "cmdline") if key in image):
+        (place / part).parent.mkdir(exist_ok=True)
+        (place / part).write_text(part)
+    (spec,) = App(environment={"HOME": str(tmp_path)}).load([place / path.name])
+    read = read_value(ClusterSpec, value_json(spec))
+    assert read == spec
+    assert spec_digest(read) == spec_digest(spec)
+
+
+def _paths(value: Any, *path: str) -> list[tuple[str, ...]]:
+    """Return where everything is in a document, each thing after what it is part of."""
+    inside = value.items() if isinstance(value, dict) else ()
+    return [place for key, item in inside for place in ((*path, key), *_paths(item, *path, key))]
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    left_out=st.lists(st.sampled_from(_paths(DOCUMENT["groups"]["web"])), max_size=8),
+    tags=st.dictionaries(st.text("ab-", min_size=1), st.text(max_size=5), max_size=2),
+    user_data=st.text(st.characters(codec="utf-8", exclude_categories=["Cc"], exclude_characters="{}"), max_size=20),
+)
+def test_whatever_the_loader_makes_of_a_file_comes_back_equal(
+    tmp_path_factory: pytest.TempPathFactory, left_out: list[tuple[str, ...]], tags: dict[str, str], user_data: str
+) -> None:
+    document = copy.deepcopy(DOCUMENT)
+    document["groups"]["web"]["flavor"] = {"user_data": user_data, "tags": tags}
+    for *path, key in left_out:
+        place = document["groups"]["web"]
+        for step in path:
+            place = place.get(step, {})
+        place.pop(key, None)
+    file = tmp_path_factory.getbasetemp() / "parts-left-out.yml"
+    file.write_text(yaml.safe_dump(document, sort_keys=False))
+    try:
+        found = load([file], StubCatalog(), {}, read_image)
+    except SpecError:
+        return
+    for spec in found:
+        read = read_value(ClusterSpec, value_json(spec))
+        assert read == spec
+        assert spec_digest(read) == spec_digest(spec)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [origin_of(), replace(source_of(shop="ab"), refusal=Refusal(origin_of(), 1.0, "no")), occurrence_of(1)],
+    ids=lambda value: type(value).__name__,
+)
+def test_what_is_remembered_of_sources_and_events_comes_back_equal(value: Origin | SourceStatus | Occurrence) -> None:
+    assert read_value(type(value), value_json(value)) == value
+
+
+@pytest.mark.parametrize("value", [True, None, ["a"], {"a": 1}], ids=str)
+def test_a_plain_value_of_another_type_is_refused_where_several_are_allowed(value: Any) -> None:
+    stored: Any = {"at": 1.0, "cluster": "shop", "group": "-", "kind": "k", "text": "t", "fields": {"a": value}}
+    with pytest.raises(Unreadable):
+        decoded(Occurrence, stored)
+
+
+def test_what_cannot_be_read_is_found_by_its_path() -> None:
+    stored: Any = encoded(spec_of())
+    stored["groups"]["web"]["rollout"]["steps"] = [{"value": 1}, {"value": "x"}]
+    with pytest.raises(Unreadable) as caught:
+        decoded(ClusterSpec, stored)
+    assert caught.value.path == ("groups", "web", "rollout", "steps", 1, "value")

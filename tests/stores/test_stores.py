@@ -31,6 +31,15 @@ def test_clusters_do_not_see_each_other(store: Store) -> None:
     assert store.intents("sho") == []
 
 
+def test_groups_have_their_intents_apart(store: Store) -> None:
+    others = replace(INTENT, group="web-2"), replace(INTENT, group="we"), replace(INTENT, cluster="shop-2")
+    store.record([INTENT, *others])
+    assert store.intents("shop", "web") == [INTENT]
+    assert store.intents("shop", "web-2") == [others[0]]
+    assert store.intents("shop", "db") == []
+    assert len(store.intents("shop")) == 3
+
+
 def test_a_slot_has_one_intent(store: Store) -> None:
     later = replace(INTENT, incarnation=1, since=2000.0)
     store.record([INTENT])
@@ -126,7 +135,11 @@ def test_the_file_holds_no_more_than_what_is_remembered(tmp_path: Path) -> None:
     db = sqlite3.connect(tmp_path / "state.db")
     tables = {row[0] for row in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     db.close()
-    assert tables == {"intent", "revision", "version", "history", "pause", "healthy"}
+    assert tables == {
+        *("intent", "version", "history", "pause", "healthy"),
+        *("revision", "declaration", "in_force", "mark"),
+        *("source", "standing", "occurrence", "sqlite_sequence"),
+    }
 
 
 @pytest.mark.parametrize(
