@@ -1,0 +1,1 @@
+"""The store of several controllers, on real etcd servers."""
