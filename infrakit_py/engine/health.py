@@ -24,6 +24,8 @@ from infrakit_py.spi.store import ONCE
 PROBES_AT_ONCE: Final = 64
 _SWEEP_SECONDS: Final = 86_400.0
 """Long enough that a provider which cannot be asked for a night restarts no bake."""
+_LEFT_OVER_SECONDS: Final = 600.0
+"""What an earlier process noted, and no look has shown for so long, all of which went well, is of no machine."""
 _NOTHING: Final[Mapping[InstanceId, float]] = MappingProxyType({})
 
 WatchKey: TypeAlias = tuple[str, InstanceId]
@@ -57,25 +59,29 @@ class HealthMonitor:
         self._lock = Lock()
         self._records: dict[WatchKey, _Record] = {}
         self._swept_at = clock.now()
+        self._blind_at = inf
 
     def check(
-        self, members: Sequence[Watched], check: HealthCheck, flavor: Flavor | None
+        self, members: Sequence[Watched], check: HealthCheck, flavor: Flavor | None, lane: str = ""
     ) -> Mapping[WatchKey, Health]:
         """Ask those that are due, and return the verdict on each running machine, in the order of `members`.
 
         Those that do not run, and did, follow: of unknown health, with no more than whether they ever answered.
 
         Without a declared check nobody is asked. `remember` is called at most once, with all that changed; its
-        errors leave this call, and what it could not take about `members` it is told again.
+        errors leave this call, and what it could not take about `members` it is told again. Those that do not answer
+        keep no checks of another `lane` waiting.
         """
         now = self._clock.now()
         running = [member for member in members if member.instance.state is InstanceState.RUNNING]
         others = [member for member in members if member.instance.state is not InstanceState.RUNNING]
         with self._lock:
-            changes: dict[InstanceId, float | None] = {**self._sweep(now)}
             ended = self._end_rows(others, now)
             records, due = self._look(running, check, now)
-        answers = self._runner.map([partial(_ask, m, check, flavor) for m, _ in due], PROBES_AT_ONCE) if due else ()
+            changes: dict[InstanceId, float | None] = {**self._sweep(now)}
+        answers = (
+            self._runner.map([partial(_ask, m, check, flavor) for m, _ in due], PROBES_AT_ONCE, lane) if due else ()
+        )
         with self._lock:
             for (_, record), answer in zip(due, answers, strict=True):
                 record.hear(answer, check, now)
@@ -88,11 +94,25 @@ class HealthMonitor:
                 record.noted = changes[id_]
         return {key: record.health for known in (records, ended) for key, record in known.items()}
 
+    def looks_at_all(self) -> None:
+        """Note that all machines of all groups are shown here from now on: what is not, for a while, is no more."""
+        self._blind_at = self._clock.now()
+
+    def could_not_look(self) -> None:
+        """Note that some provider did not answer: what is not seen may be there all the same."""
+        self._blind_at = max(self._blind_at, self._clock.now())
+
     def is_settled(self, keys: Sequence[WatchKey]) -> bool:
         """Tell whether every one of these has a verdict that further checks would have to overturn."""
         with self._lock:
             records = [self._records[key] for key in keys if key in self._records]
         return all(record.health.verdict is not Verdict.UNKNOWN for record in records)
+
+    def all_well(self, keys: Sequence[WatchKey]) -> bool:
+        """Tell whether each of these is healthy, and its last answer said so."""
+        with self._lock:
+            records = [self._records.get(key) for key in keys]
+        return all(record is not None and record.is_undoubted for record in records)
 
     def _look(
         self, running: Sequence[Watched], check: HealthCheck, now: float
@@ -154,15 +174,21 @@ class HealthMonitor:
         return ended
 
     def _sweep(self, now: float) -> Mapping[InstanceId, None]:
-        """Now and then drop, and return, what was not seen since the last time: those machines are no more."""
-        if now - self._swept_at < _SWEEP_SECONDS:
-            return {}
-        old = {key: record for key, record in self._records.items() if record.seen < self._swept_at}
-        lost = [*self._remembered, *(id_ for (_, id_), record in old.items() if record.noted is not None)]
-        for key in old:
-            del self._records[key]
-        self._remembered.clear()
-        self._swept_at = now
+        """Now and then drop, and return, what was not seen since the last time: those machines are no more.
+
+        What processes before this one noted goes sooner: many of them may have lived for less than that time.
+        """
+        lost: list[InstanceId] = []
+        is_time = now - self._swept_at >= _SWEEP_SECONDS
+        if is_time or now - self._blind_at >= _LEFT_OVER_SECONDS:
+            lost += self._remembered
+            self._remembered.clear()
+        if is_time:
+            old = {key: record for key, record in self._records.items() if record.seen < self._swept_at}
+            lost += [id_ for (_, id_), record in old.items() if record.noted is not None]
+            for key in old:
+                del self._records[key]
+            self._swept_at = now
         return dict.fromkeys(lost)
 
 
@@ -195,6 +221,11 @@ class _Record:
     def is_news(self) -> bool:
         """Whether there is a verdict, and what is remembered says otherwise."""
         return self.noted != self.to_note and self.health.verdict is not Verdict.UNKNOWN
+
+    @property
+    def is_undoubted(self) -> bool:
+        """Whether it is healthy, and nothing was heard since that says otherwise."""
+        return self.health.verdict is Verdict.HEALTHY and not self.unhealthy_in_a_row
 
     def hear(self, answer: str | ProviderError | None, check: HealthCheck, now: float) -> None:
         match answer:

@@ -8,12 +8,13 @@ from dataclasses import dataclass, replace
 from functools import partial
 from math import inf
 from random import Random
-from threading import Lock
 from typing import Final, TypeAlias
 
 from infrakit_py.clock import Clock
 from infrakit_py.engine.cluster import Group
 from infrakit_py.engine.health import HealthMonitor, Watched
+from infrakit_py.engine.listings import Listings, TellChanges, timed
+from infrakit_py.engine.meter import Call, Meter, NoMeter
 from infrakit_py.engine.retry import retrying
 from infrakit_py.errors import InfrakitError, ProviderError
 from infrakit_py.model import tags
@@ -37,20 +38,25 @@ LAG_MARGIN_SECONDS: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True)
-class Listing:
-    """One provider's answer. `turn` orders it against the actions of groups."""
-
-    turn: int
-    at: float
-    by_group: Mapping[str, Sequence[Instance]]
-
-
-@dataclass(frozen=True, slots=True)
 class Observation:
-    """A group's snapshot, and what went wrong that did not hinder it (a drain that failed, say)."""
+    """A group's snapshot, and what went wrong that did not hinder it (a drain that failed, say).
+
+    `all_well`: every machine that runs is healthy, and its last answer said so.
+    """
 
     snapshot: Snapshot
     complaints: tuple[str, ...] = ()
+    all_well: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Accounted:
+    """What was made of a group's intents when all of them were listed or gone. It is so until the group acts."""
+
+    after_turn: int
+    listed: tuple[tuple[Instance, ...], ...]
+    members: tuple[Member, ...]
+    incarnations: Mapping[str, int]
 
 
 class Observer:
@@ -64,6 +70,7 @@ class Observer:
         monitor: HealthMonitor,
         clock: Clock,
         chance: Random | None = None,
+        meter: Meter | None = None,
     ) -> None:
         """`chance` spreads what is tried again."""
         self._cluster = cluster
@@ -73,16 +80,19 @@ class Observer:
         self._clock = clock
         self._began = clock.now()
         self._chance = chance if chance is not None else Random()
+        self._meter = meter if meter is not None else NoMeter()
+        self._listings = Listings(cluster, providers, clock, self._chance, self._meter)
+        self._accounted: dict[str, _Accounted] = {}
         self._published_at: dict[_Way, float] = {}
-        self._lock = Lock()
-        self._turn = 0
-        self._listings: dict[str, Listing] = {}
-        self._asking = {name: Lock() for name in providers}
 
     def turn(self) -> int:
         """Return a number that only listings begun from now on exceed."""
-        with self._lock:
-            return self._turn
+        return self._listings.turn()
+
+    def attend(self, told: TellChanges) -> None:
+        """Expect that all groups are looked at for ever: `told` hears when a listing for one shows news of others."""
+        self._listings.tell_changes(told)
+        self._monitor.looks_at_all()
 
     def groups_seen(self, *, all_of_them: bool) -> frozenset[str]:
         """Return the names of the groups that own an instance, or, where `all_of_them` are wanted, may own one soon.
@@ -95,7 +105,7 @@ class Observer:
             seen |= {intent.group for intent in self._store.intents(self._cluster) if not intent.gone}
         for name in self._providers:
             try:
-                seen |= self._listing(name, self.turn(), max_age_seconds=0.0).by_group.keys()
+                seen |= self._listings.get(name, self.turn(), max_age_seconds=0.0).by_group.keys()
             except ProviderError:
                 if all_of_them:
                     raise
@@ -108,45 +118,57 @@ class Observer:
         seen to hold members of it. ProviderError where one of these does not answer: what cannot be seen must
         not be taken for gone.
         """
-        listed: list[Member] = []
-        for name in self._providers:
-            if group.desired.provider in (name, "") or self._last_seen(name, group.name):
-                listing = self._listing(name, after_turn, max_age_seconds)
-                listed += [Member(instance, name) for instance in listing.by_group.get(group.name, ())]
-        members, in_flight, incarnations = self._reconcile_intents(group, listed)
-        members = self._with_health(group, members)
+        names = [
+            name
+            for name in self._providers
+            if group.desired.provider in (name, "") or self._last_seen(name, group.name)
+        ]
+        listed = {name: self._listed(name, group.name, after_turn, max_age_seconds) for name in names}
+        members, in_flight, incarnations = self._accounted_for(group, listed, after_turn)
+        members, all_well = self._with_health(group, members)
         members, complaints = self._with_draining(group, members)
         published = self._published(group)
         zones = self._zones(group)
-        return Observation(Snapshot(members, in_flight, incarnations, published, zones), complaints)
+        snapshot = Snapshot(members, in_flight, incarnations, published, zones)
+        return Observation(snapshot, complaints, all_well=all_well)
+
+    def about_to_act(self, group: str) -> None:
+        """Read anew what is remembered of a group's creations: more are about to be asked for."""
+        self._accounted.pop(group, None)
 
     def doubt_published(self) -> None:
         """Ask again which images are there: a provider missed one."""
         self._published_at.clear()
 
+    def _listed(
+        self, provider_name: str, group: str, after_turn: int, max_age_seconds: float
+    ) -> tuple[Instance, ...]:
+        try:
+            return self._listings.get(provider_name, after_turn, max_age_seconds, group).of(group)
+        except ProviderError:
+            self._monitor.could_not_look()
+            raise
+
     def _last_seen(self, provider_name: str, group_name: str) -> bool:
         """Tell, without asking anybody, whether a provider held members of a group when it was last asked."""
-        known = self._listings.get(provider_name)
-        return known is not None and bool(known.by_group.get(group_name))
+        known = self._listings.latest(provider_name)
+        return known is not None and bool(known.of(group_name))
 
-    def _listing(self, provider_name: str, after_turn: int, max_age_seconds: float) -> Listing:
-        with self._asking[provider_name]:
-            known = self._listings.get(provider_name)
-            now = self._clock.now()
-            if known is not None and known.turn > after_turn and now - known.at <= max_age_seconds:
-                return known
-            with self._lock:
-                self._turn += 1
-                turn = self._turn
-            provider = self._providers[provider_name]
-            instances = retrying(self._clock, self._chance, lambda: provider.describe(self._cluster))
-            by_group: dict[str, list[Instance]] = {}
-            for instance in instances:
-                if tags.owned_by(instance.tags, self._cluster):
-                    by_group.setdefault(instance.tags[tags.GROUP], []).append(instance)
-            listing = Listing(turn, now, by_group)
-            self._listings[provider_name] = listing
-            return listing
+    def _accounted_for(
+        self, group: Group, listed: Mapping[str, tuple[Instance, ...]], after_turn: int
+    ) -> tuple[tuple[Member, ...], tuple[InFlight, ...], Mapping[str, int]]:
+        """Return the members, what is in flight, and the incarnations: as before, where nothing can have changed."""
+        known = self._accounted.get(group.name)
+        seen = tuple(listed.values())
+        if known is not None and known.after_turn == after_turn and _same(known.listed, seen):
+            return known.members, (), known.incarnations
+        found = [Member(instance, name) for name, instances in listed.items() for instance in instances]
+        members, in_flight, incarnations = self._reconcile_intents(group, found)
+        if not in_flight and len(members) == len(found):
+            self._accounted[group.name] = _Accounted(after_turn, seen, members, incarnations)
+        else:
+            self._accounted.pop(group.name, None)
+        return members, in_flight, incarnations
 
     def _reconcile_intents(
         self, group: Group, listed: list[Member]
@@ -161,8 +183,8 @@ class Observer:
             note(member.slot, member.incarnation + 1)
         seen = {(m.provider, m.slot, m.incarnation): m for m in listed}
         unseen: list[Intent] = []
-        for intent in self._store.intents(self._cluster):
-            if intent.group != group.name or intent.provider not in self._providers:
+        for intent in self._store.intents(self._cluster, group.name):
+            if intent.provider not in self._providers:
                 continue
             if intent.gone:
                 note(intent.slot, intent.incarnation + 1)
@@ -183,7 +205,16 @@ class Observer:
             provider = self._providers[provider_name]
             intents = [intent for intent in unseen if intent.provider == provider_name]
             ids = [intent.instance_id for intent in intents if intent.instance_id is not None]
-            answers = retrying(self._clock, self._chance, partial(provider.lookup, ids)) if ids else {}
+            lookup = partial(
+                timed,
+                self._meter,
+                self._clock,
+                self._cluster,
+                provider_name,
+                Call.LOOKUP,
+                partial(provider.lookup, ids),
+            )
+            answers = retrying(self._clock, self._chance, lookup) if ids else {}
             never_happened: list[Intent] = []
             gone: list[Intent] = []
             for intent in intents:
@@ -205,17 +236,21 @@ class Observer:
             self._store.record([replace(intent, gone=True) for intent in gone])
         return found, in_flight
 
-    def _with_health(self, group: Group, members: Sequence[Member]) -> tuple[Member, ...]:
+    def _with_health(self, group: Group, members: Sequence[Member]) -> tuple[tuple[Member, ...], bool]:
+        """Return the members with their health, and whether all that run are well beyond doubt."""
         if group.spec is None:
-            return tuple(members)
+            return tuple(members), True
         watched = [Watched(m.provider, self._providers[m.provider], m.instance) for m in members]
-        health = self._monitor.check(watched, group.spec.health, group.flavor)
-        return tuple(
+        lane = f"{group.desired.provider}/{group.name}"
+        health = self._monitor.check(watched, group.spec.health, group.flavor, lane)
+        running = [(m.provider, m.id) for m in members if m.instance.state is InstanceState.RUNNING]
+        checked = tuple(
             Member(m.instance, m.provider, known, m.drained)
             if (known := health.get((m.provider, m.id))) is not None
             else m
             for m in members
         )
+        return checked, self._monitor.all_well(running)
 
     def _with_draining(self, group: Group, members: Sequence[Member]) -> tuple[tuple[Member, ...], tuple[str, ...]]:
         if not group.desired.drains:
@@ -253,6 +288,10 @@ class Observer:
         if not group.desired.rebalance or group.spec is None:
             return ()
         return self._providers[group.desired.provider].zones(group.spec.machine)
+
+
+def _same(one: tuple[tuple[Instance, ...], ...], other: tuple[tuple[Instance, ...], ...]) -> bool:
+    return len(one) == len(other) and all(a is b for a, b in zip(one, other, strict=True))
 
 
 def _way(provider: str, image: Image) -> _Way:

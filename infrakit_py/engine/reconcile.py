@@ -49,14 +49,19 @@ class Reconciler:
         max_age_seconds: float,
         waits_for: tuple[str, ...],
         decided: Callable[[GroupPlan, Observation], None],
+        glance_seconds: float = 0.0,
     ) -> Tick:
         """Run one tick, calling `decided` before anything is done.
 
-        While `waits_for` names groups that have not settled, replace what failed and do nothing else.
+        While `waits_for` names groups that have not settled, replace what failed and do nothing else. That all is
+        well may be told by a listing as old as `glance_seconds`, anything else by one as old as `max_age_seconds`.
         """
         target = self.versions.target(group)
-        observation = self.observer.observe(target.group, after_turn=after_turn, max_age_seconds=max_age_seconds)
-        plan = self._decide(target, observation, waits=bool(waits_for))
+        plan, observation = self._look(
+            target, after_turn, max(glance_seconds, max_age_seconds), waits=bool(waits_for)
+        )
+        if glance_seconds > max_age_seconds and not (plan.converged and observation.all_well):
+            plan, observation = self._look(target, after_turn, max_age_seconds, waits=bool(waits_for))
         if waits_for and plan.actions:
             plan = replace(
                 plan,
@@ -68,10 +73,17 @@ class Reconciler:
             self._whole.add(group.name)
         if not plan.actions or plan.block is not None:
             return Tick(target, plan, observation, Execution(), after_turn)
+        self.observer.about_to_act(group.name)
         if target.back_from is None and _rolls(plan):
             self.versions.began(target.group)
         execution = self.executor.execute(target.group, plan, target.previous, whole=group.name in self._whole)
         return Tick(target, plan, observation, execution, self.observer.turn())
+
+    def _look(
+        self, target: Target, after_turn: int, max_age_seconds: float, *, waits: bool
+    ) -> tuple[GroupPlan, Observation]:
+        observation = self.observer.observe(target.group, after_turn=after_turn, max_age_seconds=max_age_seconds)
+        return self._decide(target, observation, waits=waits), observation
 
     def _decide(self, target: Target, observation: Observation, *, waits: bool = False) -> GroupPlan:
         group = target.group

@@ -1,20 +1,29 @@
-"""Who runs blocking calls: a bounded pool of threads, or the caller itself, in order, for virtual time."""
+"""Who runs blocking calls: a bounded pool of threads, or the caller itself, in order, for virtual time.
 
+Work is told apart by its lane: what it waits for, should that be slow. A lane that hangs keeps no other one waiting.
+"""
+
+from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import Protocol, TypeVar
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from threading import Condition
+from typing import Final, Protocol, TypeVar
 
 T = TypeVar("T")
+
+_MOST_THREADS: Final = 10_000
+"""More than there will ever be: how many calls run is decided lane by lane."""
 
 
 class Runner(Protocol):
     """Runs ticks beside each other, and the calls of one tick beside each other."""
 
-    def start(self, tick: Callable[[], None]) -> None:
-        """Run `tick` soon, at once or beside others. It must not raise."""
+    def start(self, tick: Callable[[], None], lane: str = "") -> None:
+        """Run `tick` soon, at once or beside others. It must not raise. `lane`: whom it is likely to wait for."""
         ...
 
-    def map(self, calls: Sequence[Callable[[], T]], at_once: int) -> list[T]:
+    def map(self, calls: Sequence[Callable[[], T]], at_once: int, lane: str = "") -> list[T]:
         """Run calls, at most `at_once` of them at a time, and return their results in order."""
         ...
 
@@ -26,11 +35,12 @@ class Runner(Protocol):
 class InlineRunner:
     """Runs everything in the caller's thread, in order: the same run every time."""
 
-    def start(self, tick: Callable[[], None]) -> None:
+    def start(self, tick: Callable[[], None], lane: str = "") -> None:
+        del lane
         tick()
 
-    def map(self, calls: Sequence[Callable[[], T]], at_once: int) -> list[T]:
-        del at_once
+    def map(self, calls: Sequence[Callable[[], T]], at_once: int, lane: str = "") -> list[T]:
+        del at_once, lane
         return [call() for call in calls]
 
     def close(self) -> None:
@@ -41,22 +51,93 @@ class ThreadRunner:
     """Two bounded pools, so that ticks waiting for their calls never keep those calls from running."""
 
     def __init__(self, parallelism: int) -> None:
-        """`parallelism`: calls to the outside at once, for all groups together; also ticks at once."""
-        self._ticks = ThreadPoolExecutor(parallelism, thread_name_prefix="tick")
-        self._calls = ThreadPoolExecutor(parallelism, thread_name_prefix="call")
+        """`parallelism`: calls to the outside at once, for all groups together; also ticks at once.
 
-    def start(self, tick: Callable[[], None]) -> None:
-        self._ticks.submit(tick)
+        Where one lane has taken all of it, others still get a few: see `_Pool`.
+        """
+        self._ticks = _Pool(parallelism, "tick")
+        self._calls = _Pool(parallelism, "call")
 
-    def map(self, calls: Sequence[Callable[[], T]], at_once: int) -> list[T]:
-        if len(calls) == 1:
-            return [self._calls.submit(calls[0]).result()]
+    def start(self, tick: Callable[[], None], lane: str = "") -> None:
+        self._ticks.submit(tick, lane)
+
+    def map(self, calls: Sequence[Callable[[], T]], at_once: int, lane: str = "") -> list[T]:
         results: list[T] = []
         for begin in range(0, len(calls), at_once):
-            futures = [self._calls.submit(call) for call in calls[begin : begin + at_once]]
+            futures = [self._calls.submit(call, lane) for call in calls[begin : begin + at_once]]
             results += [future.result() for future in futures]
         return results
 
     def close(self) -> None:
-        self._ticks.shutdown(wait=True)
-        self._calls.shutdown(wait=True)
+        self._ticks.close()
+        self._calls.close()
+
+
+@dataclass(slots=True)
+class _Lane:
+    waiting: deque[Callable[[], None]] = field(default_factory=deque)
+    running: int = 0
+
+
+class _Pool:
+    """So many calls at once, and for each lane a small share that is its own, however many the others have taken.
+
+    The share is half of what would be an even one, at least a single thread. Lanes take turns.
+    """
+
+    def __init__(self, at_once: int, name: str) -> None:
+        self._at_once = at_once
+        self._changed = Condition()
+        self._lanes: dict[str, _Lane] = {}
+        self._running = 0
+        self._threads = ThreadPoolExecutor(_MOST_THREADS, thread_name_prefix=name)
+
+    def submit(self, call: Callable[[], T], lane: str) -> Future[T]:
+        answer: Future[T] = Future()
+
+        def begin() -> None:
+            self._threads.submit(call).add_done_callback(end)
+
+        def end(ran: Future[T]) -> None:
+            with self._changed:
+                self._leave(lane)
+                self._begin_what_may()
+            error = ran.exception()
+            if error is not None:
+                answer.set_exception(error)
+            else:
+                answer.set_result(ran.result())
+
+        with self._changed:
+            self._lanes.setdefault(lane, _Lane()).waiting.append(begin)
+            self._begin_what_may()
+        return answer
+
+    def close(self) -> None:
+        """Wait until everything that was submitted has run."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._lanes)
+        self._threads.shutdown(wait=True)
+
+    def _begin_what_may(self) -> None:
+        """Begin with what waits, as far as there is room; a lane that has begun is the last one to do so again."""
+        share = max(1, self._at_once // (2 * max(1, len(self._lanes))))
+        while (name := self._next(share)) is not None:
+            lane = self._lanes[name] = self._lanes.pop(name)
+            lane.running += 1
+            self._running += 1
+            lane.waiting.popleft()()
+
+    def _next(self, share: int) -> str | None:
+        for name, lane in self._lanes.items():
+            if lane.waiting and (self._running < self._at_once or lane.running < share):
+                return name
+        return None
+
+    def _leave(self, name: str) -> None:
+        lane = self._lanes[name]
+        lane.running -= 1
+        self._running -= 1
+        if not lane.running and not lane.waiting:
+            del self._lanes[name]
+            self._changed.notify_all()

@@ -7,6 +7,7 @@ more by what its machines show; only the way back is forgotten.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import inf
+from threading import Lock
 from typing import Final
 
 from infrakit_py.clock import Clock
@@ -39,6 +40,22 @@ class _Known:
     records: Sequence[VersionRecord]
 
 
+@dataclass(slots=True)
+class _Paused:
+    at: float
+    pauses: Mapping[str, Pause]
+
+
+@dataclass(frozen=True, slots=True)
+class _Aimed:
+    """A target, and what it was worked out from."""
+
+    group: Group
+    pause: Pause | None
+    records: Sequence[VersionRecord]
+    target: Target
+
+
 class Versions:
     """The versions of one cluster's groups. Safe for threads that work on different groups."""
 
@@ -59,21 +76,32 @@ class Versions:
         self._clock = clock
         self._revive = revive
         self._can_run = can_run
+        self._lock = Lock()
+        self._forgotten = 0
         self._known: dict[str, _Known] = {}
+        self._paused: _Paused | None = None
+        self._aimed: dict[str, _Aimed] = {}
         self._revived: dict[tuple[str, str], tuple[GroupSpec, Group]] = {}
 
     def target(self, group: Group) -> Target:
         """Return where a group goes now. Reads the store, writes nothing."""
         if group.spec is None or group.version is None:
             return Target(group)
-        pause = self._pauses().get(group.name)
+        pause, records = self._pauses().get(group.name), self._records(group.name)
+        known = self._aimed.get(group.name)
+        if known is None or known.group is not group or (known.pause, known.records) != (pause, records):
+            known = self._aimed[group.name] = _Aimed(
+                group, pause, records, self._aim(group, group.spec, pause, records)
+            )
+        return known.target
+
+    def _aim(self, group: Group, spec: GroupSpec, pause: Pause | None, records: Sequence[VersionRecord]) -> Target:
         paused = pause.reason or "by a person" if pause is not None else ""
-        records = self._records(group.name)
         wanted = next((r for r in records if _is_of(r, group)), None)
         good = self._last_good(group, records)
         state = wanted.state if wanted is not None else VersionState.ROLLING
         if wanted is not None and state in (VersionState.FAILED, VersionState.UNDONE):
-            goes_back = state is VersionState.UNDONE or group.spec.rollout.on_failure is OnFailure.ROLLBACK
+            goes_back = state is VersionState.UNDONE or spec.rollout.on_failure is OnFailure.ROLLBACK
             if goes_back and good is not None:
                 back = self._group(good.version, group)
                 allow = group.desired.allow_mass_destroy
@@ -114,8 +142,11 @@ class Versions:
         return self._last_good(group, self._records(group.name)) is not None
 
     def forget(self) -> None:
-        """Read the store anew: a person has just changed it."""
-        self._known.clear()
+        """Read the store anew: a person may just have changed it. Called from any thread."""
+        with self._lock:
+            self._forgotten += 1
+            self._known.clear()
+            self._paused = None
 
     def _with_previous(self, group: Group, good: VersionRecord | None) -> Target:
         if good is None:
@@ -136,13 +167,22 @@ class Versions:
         self._known.pop(group.name, None)
 
     def _records(self, group: str) -> Sequence[VersionRecord]:
-        known, now = self._known.get(group), self._clock.now()
+        known, now, forgotten = self._known.get(group), self._clock.now(), self._forgotten
         if known is None or not 0 <= now - known.at < _FRESH_SECONDS:
-            known = self._known[group] = _Known(now, self._store.versions(self._cluster, group))
+            known = _Known(now, self._store.versions(self._cluster, group))
+            with self._lock:
+                if forgotten == self._forgotten:
+                    self._known[group] = known
         return known.records
 
     def _pauses(self) -> Mapping[str, Pause]:
-        return self._store.pauses(self._cluster)
+        known, now, forgotten = self._paused, self._clock.now(), self._forgotten
+        if known is None or not 0 <= now - known.at < _FRESH_SECONDS:
+            known = _Paused(now, self._store.pauses(self._cluster))
+            with self._lock:
+                if forgotten == self._forgotten:
+                    self._paused = known
+        return known.pauses
 
     def _last_good(self, group: Group, records: Sequence[VersionRecord]) -> VersionRecord | None:
         """Return the latest good version that can be gone back to: of the same kind, and not the declared one."""

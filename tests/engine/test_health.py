@@ -72,7 +72,7 @@ class Memory:
 class Idle(InlineRunner):
     """A runner that has nothing to run."""
 
-    def map(self, calls: Sequence[Callable[[], T]], at_once: int) -> list[T]:
+    def map(self, calls: Sequence[Callable[[], T]], at_once: int, lane: str = "") -> list[T]:
         raise AssertionError("nobody is to be asked")
 
 
@@ -437,3 +437,41 @@ def test_restarts_at_any_time_change_nothing_about_since_when(steps: list[tuple[
         if expected.verdict is Verdict.HEALTHY:
             assert actual.since == expected.since
         assert restarted.memory.since == steady.memory.since
+
+
+def test_what_processes_before_this_one_noted_of_machines_that_are_no_more_does_not_pile_up() -> None:
+    watch = Watch(NONE)
+    for number in range(5):
+        watch.monitor.looks_at_all()
+        watch.machines = [machine(f"i-{number}")]
+        for _ in range(3):
+            watch.look()
+            watch.clock.sleep(1800.0)
+        watch.restart()
+    assert set(watch.memory.since) == {"i-4"}
+
+
+def test_what_an_earlier_process_noted_is_kept_while_somebody_does_not_answer() -> None:
+    watch = Watch(NONE)
+    watch.look()
+    watch.restart()
+    watch.monitor.looks_at_all()
+    machines, watch.machines = watch.machines, [machine("i-2")]
+    for _ in range(10):
+        watch.monitor.could_not_look()
+        watch.look()
+        watch.clock.sleep(1800.0)
+    watch.machines = machines
+    assert watch.health().since == START
+
+
+def test_what_an_earlier_process_noted_is_kept_by_who_looks_at_some_groups_only() -> None:
+    watch = Watch(NONE)
+    watch.look()
+    watch.restart()
+    machines, watch.machines = watch.machines, [machine("i-2")]
+    for _ in range(10):
+        watch.look()
+        watch.clock.sleep(1800.0)
+    watch.machines = machines
+    assert watch.health().since == START

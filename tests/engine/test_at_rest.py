@@ -1,0 +1,161 @@
+"""Groups that have nothing to do: what looking at them costs, and how soon it is seen that they have."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+import pytest
+
+from infrakit_providers.simulated.provider import SimulatedProvider
+from infrakit_py.clock import VirtualClock
+from infrakit_py.engine.engine import Engine, Phase
+from infrakit_py.engine.events import Event, EventKind
+from infrakit_py.model.instance import Instance, InstanceId
+from infrakit_py.model.revision import GroupVersion, VersionState
+from infrakit_py.model.spec import GroupSpec, HealthCheck
+from infrakit_py.spi.store import Intent
+from infrakit_py.stores.memory import MemoryStore
+from tests.engine.harness import Lab, group
+
+HOUR = 3600.0
+UNCHECKED = HealthCheck(interval_seconds=30.0)
+EVERY_5 = HealthCheck(tcp=80, interval_seconds=5.0)
+EVERY_7 = HealthCheck(tcp=80, interval_seconds=7.0)
+
+
+class Counting(SimulatedProvider):
+    """Counts its listings."""
+
+    describes = 0
+
+    def describe(self, cluster: str) -> Sequence[Instance]:
+        self.describes += 1
+        return super().describe(cluster)
+
+
+class CountingStore(MemoryStore):
+    """Counts what is written to it, and which intents are read."""
+
+    def __init__(self) -> None:
+        super().__init__(VirtualClock())
+        self.written: Counter[str] = Counter()
+        self.intents_read = 0
+
+    def record(self, intents: Sequence[Intent]) -> None:
+        self.written["record"] += 1
+        super().record(intents)
+
+    def forget(self, intents: Sequence[Intent]) -> None:
+        self.written["forget"] += 1
+        super().forget(intents)
+
+    def intents(self, cluster: str, group: str | None = None) -> Sequence[Intent]:
+        self.intents_read += 1
+        return super().intents(cluster, group)
+
+    def note_version(self, cluster: str, version: GroupVersion, state: VersionState, now: float, reason: str) -> None:
+        self.written["note_version"] += 1
+        super().note_version(cluster, version, state, now, reason)
+
+    def note_healthy(self, cluster: str, since: Mapping[InstanceId, float | None]) -> None:
+        self.written["note_healthy"] += 1
+        super().note_healthy(cluster, since)
+
+
+class Rest:
+    """Groups in virtual time that have all that they want, and an engine without end that keeps them."""
+
+    def __init__(self, *groups: GroupSpec, before: Sequence[GroupSpec] = ()) -> None:
+        self.store = CountingStore()
+        self.lab = Lab({"boot_time": "0s"}, store=self.store)
+        self.provider = self.lab.provider = Counting(self.lab.cloud)
+        for declared in (before, groups):
+            self.lab.run(*declared)
+        self.engine = self.lab.engine(*groups, endless=True)
+        self.go_on(60.0)
+        assert self.phases == {Phase.CONVERGED}
+        self.lab.events.clear()
+
+    def go_on(self, seconds: float) -> None:
+        end = self.lab.clock.now() + seconds
+        while (now := self.lab.clock.now()) < end:
+            self.lab.clock.sleep(min(self.engine.step(), end) - now)
+
+    @property
+    def phases(self) -> set[Phase]:
+        return {status.phase for status in self.engine.statuses().values()}
+
+
+def test_all_groups_together_cost_one_listing_an_interval() -> None:
+    checks = (UNCHECKED, EVERY_5, EVERY_7)
+    rest = Rest(*(group(f"g{number}", health=checks[number % 3]) for number in range(12)))
+    before = rest.provider.describes
+    rest.go_on(HOUR)
+    assert HOUR / 30 - 2 <= rest.provider.describes - before <= HOUR / 30 + 1
+
+
+def test_a_shorter_interval_of_one_group_that_nobody_asks_counts_for_all() -> None:
+    rest = Rest(group("web", health=HealthCheck(interval_seconds=10.0)), group("db", health=UNCHECKED))
+    before = rest.provider.describes
+    rest.go_on(HOUR)
+    assert HOUR / 10 - 2 <= rest.provider.describes - before <= HOUR / 10 + 1
+
+
+@pytest.mark.parametrize(
+    ("check", "within"), [(UNCHECKED, 30.0), (EVERY_5, 5.0), (EVERY_7, 7.0)], ids=["unchecked", "every 5", "every 7"]
+)
+@pytest.mark.parametrize("after", [0.5, 11.0, 29.5])
+def test_a_death_that_nobody_tells_of_is_noticed_within_one_interval(
+    check: HealthCheck, within: float, after: float
+) -> None:
+    rest = Rest(group("web", health=check), group("db", health=UNCHECKED), group("jobs", health=EVERY_7))
+    rest.go_on(after)
+    rest.lab.cloud.stop(rest.lab.machines("web")[0].id, "killed")
+    died_at = rest.lab.clock.now()
+    rest.go_on(within + 0.1)
+    assert [e.group for e in rest.lab.events if e.kind is EventKind.CREATING] == ["web"]
+    assert all(died_at <= event.at <= died_at + within for event in rest.lab.events)
+
+
+def test_what_a_listing_for_one_group_shows_of_another_is_seen_to_at_once() -> None:
+    rest = Rest(group("web", health=HealthCheck(interval_seconds=4.0)), group("db", health=UNCHECKED))
+    rest.go_on(1.0)
+    rest.lab.cloud.stop(rest.lab.machines("db")[0].id, "killed")
+    rest.go_on(4.0)
+    assert [e.group for e in rest.lab.events if e.kind is EventKind.CREATING] == ["db"]
+
+
+def test_looking_at_groups_at_rest_writes_nothing_and_reads_no_creations() -> None:
+    rest = Rest(group("web", health=EVERY_5), group("db", health=UNCHECKED))
+    rest.store.written.clear()
+    read = rest.store.intents_read
+    rest.go_on(HOUR)
+    assert rest.store.written == {}
+    assert rest.store.intents_read == read
+
+
+def test_news_that_arrive_while_a_group_settles_are_not_lost() -> None:
+    rest = Rest(group("web", health=UNCHECKED))
+    engine: Engine = rest.engine
+    rest.lab.cloud.stop(rest.lab.machines("web")[0].id, "killed")
+
+    def strike_again(event: Event) -> None:
+        rest.lab.events.append(event)
+        if event.kind is EventKind.CONVERGED and len(rest.lab.told(EventKind.CONVERGED)) == 1:
+            rest.lab.cloud.stop(rest.lab.machines("web")[0].id, "killed")
+            engine.wake()
+
+    rest.lab.on_event = strike_again
+    engine.wake()
+    rest.go_on(1.0)
+    assert len(rest.lab.told(EventKind.CREATING)) == 2
+
+
+def test_a_person_s_word_is_heard_at_once_by_a_group_that_is_woken() -> None:
+    rest = Rest(group("web", health=UNCHECKED, image="a2"), before=[group("web", health=UNCHECKED)])
+    version = rest.store.versions("shop", "web")[-1].version
+    rest.go_on(rest.engine.step() - rest.lab.clock.now())
+    rest.store.note_version("shop", version, VersionState.UNDONE, rest.lab.clock.now(), "by a person")
+    rest.engine.wake()
+    rest.go_on(1.0)
+    assert rest.phases == {Phase.ROLLED_BACK}
+    assert rest.lab.images() == ["a1", "a1", "a1"]
