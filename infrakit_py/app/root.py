@@ -1,7 +1,7 @@
 """Opening clusters, stores and stages: where what the plugins offer and what the files declare come together."""
 
 import os
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -13,13 +13,17 @@ from typing import Final
 from pydantic import ValidationError
 
 from infrakit_py.app.images import built, looked_up, unsigned_recipes, without_signatures
+from infrakit_py.app.looking import group_document
 from infrakit_py.app.workbench import Workbench
 from infrakit_py.clock import Clock, SystemClock, VirtualClock
 from infrakit_py.engine.cluster import Cluster, Group, declared, revived, want_nothing
-from infrakit_py.engine.controller import Keeper, Opened
+from infrakit_py.engine.controller import Keeper, Opened, Task
+from infrakit_py.engine.engine import Engine, GroupStatus, Phase
 from infrakit_py.engine.events import Listener
+from infrakit_py.engine.execute import allowed
 from infrakit_py.engine.health import PROBES_AT_ONCE, HealthMonitor
 from infrakit_py.engine.limits import Limiters
+from infrakit_py.engine.meter import Meter, NoMeter
 from infrakit_py.engine.observe import Observer
 from infrakit_py.engine.rehearse import Script
 from infrakit_py.engine.runner import InlineRunner, Runner, ThreadRunner
@@ -32,12 +36,14 @@ from infrakit_py.images.cache import Cache, cache_directory
 from infrakit_py.images.disks import DiskMaker
 from infrakit_py.images.identity import read_image, resolved
 from infrakit_py.loading import ImageReader, is_as_read, load
+from infrakit_py.model.controller import EtcdAddress
 from infrakit_py.model.fingerprint import spec_digest
 from infrakit_py.model.quantities import format_duration
 from infrakit_py.model.revision import GroupVersion, HistoryEntry
-from infrakit_py.model.spec import ClusterSpec, GroupSpec, Image, ImageForm, ProviderSpec
+from infrakit_py.model.spec import ClusterSpec, GroupSpec, Image, ImageForm, Json, ProviderSpec
 from infrakit_py.plugins import InstalledPlugins
 from infrakit_py.sources.mirror import Mirror, Remote
+from infrakit_py.spi.claims import Claims
 from infrakit_py.spi.flavor import Flavor
 from infrakit_py.spi.provider import CallLimits, Pace, Pointing, Provider, ProviderContext
 from infrakit_py.spi.store import Store
@@ -45,6 +51,7 @@ from infrakit_py.stores.looking import read_only, remembered_images
 from infrakit_py.stores.memory import MemoryStore
 from infrakit_py.stores.past import Remembered
 from infrakit_py.stores.sqlite import SqliteStore, state_directory
+from infrakit_py.stores.transfer import Transfer
 
 DEFAULT_PARALLELISM: Final = 10
 _POLICY: Final = "rolling"
@@ -113,10 +120,24 @@ class App:
         return Cache(cache_directory(self.environment))
 
     @contextmanager
-    def store(self) -> Iterator[Store]:
+    def store(self) -> Iterator[Transfer]:
         store = SqliteStore(state_directory(self.environment))
         try:
             yield store
+        finally:
+            store.close()
+
+    @contextmanager
+    def shared_store(self, address: EtcdAddress, member: str) -> Iterator[tuple[Transfer, Claims]]:
+        """Open the store that several controllers share, with the claims of the one called `member`.
+
+        PluginError where its client is not installed.
+        """
+        from infrakit_py.stores.etcd import open_etcd
+
+        store, claims = open_etcd(address, member, self.clock)
+        try:
+            yield store, claims
         finally:
             store.close()
 
@@ -130,11 +151,15 @@ class App:
         parallelism: int = DEFAULT_PARALLELISM,
         allow_mass_destroy: bool = False,
         destroy: bool = False,
+        revision: int | None = None,
+        permit: Callable[[], None] = allowed,
+        meter: Meter | None = None,
     ) -> Iterator[Workbench]:
         """Open a cluster's providers.
 
         `only` names the groups to work on; `destroy` wants nothing to remain of them. `store` is None for
-        commands that only look: what is remembered is then read and never written.
+        commands that only look: what is remembered is then read and never written. `revision` numbers
+        the spec where it has a number. `permit` is asked before each call that changes something.
         """
         with ExitStack() as stack:
             providers = {name: self._open(spec, name, stack) for name in spec.providers}
@@ -145,11 +170,12 @@ class App:
             probes = self._runner(PROBES_AT_ONCE)
             stack.callback(probes.close)
             kept = store if store is not None else read_only(state_directory(self.environment), spec.name)
-            revision = kept.revision(spec.name, spec_digest(spec), self.clock.now())
+            if revision is None:
+                revision = kept.revision(spec.name, spec_digest(spec), self.clock.now())
             remember = partial(kept.note_healthy, spec.name)
             monitor = HealthMonitor(self.clock, probes, kept.healthy_since(spec.name), remember)
             chance = self._chance()
-            observer = Observer(spec.name, providers, kept, monitor, self.clock, chance)
+            observer = Observer(spec.name, providers, kept, monitor, self.clock, chance, meter)
             seen = observer.groups_seen(all_of_them=destroy)
             groups = self._groups(
                 spec,
@@ -165,7 +191,20 @@ class App:
             revive = self._revive(spec, providers)
             versions = Versions(spec.name, kept, self.clock, revive, partial(self._can_run, spec))
             limiters = self.limiters.of(providers, self.clock.now())
-            yield Workbench(spec, cluster, observer, monitor, runner, self.clock, kept, versions, chance, limiters)
+            yield Workbench(
+                spec,
+                cluster,
+                observer,
+                monitor,
+                runner,
+                self.clock,
+                kept,
+                versions,
+                chance,
+                limiters,
+                permit,
+                meter if meter is not None else NoMeter(),
+            )
 
     @contextmanager
     def provider(self, spec: ClusterSpec, name: str) -> Iterator[Provider]:
@@ -195,19 +234,37 @@ class App:
         return Rollouts(spec.name, groups, store, versions, self.clock)
 
     def keeper(
-        self, spec: ClusterSpec, store: Store, listener: Listener, *, parallelism: int, allow_mass_destroy: bool
+        self,
+        task: Task,
+        store: Store,
+        listener: Listener,
+        *,
+        parallelism: int,
+        allow_mass_destroy: bool,
+        permit: Callable[[], None] = allowed,
+        meter: Meter | None = None,
     ) -> Keeper:
-        """Make who keeps a cluster as declared. The caller holds the cluster's lock."""
+        """Make who keeps a cluster as declared. The caller holds the cluster; `permit` proves that it still does."""
 
         @contextmanager
-        def opened(wanted: ClusterSpec) -> Iterator[Opened]:
+        def opened(wanted: Task) -> Iterator[Opened]:
+            _check_prunable(wanted)
             with self.workbench(
-                wanted, store, parallelism=parallelism, allow_mass_destroy=allow_mass_destroy
+                wanted.spec,
+                store,
+                parallelism=parallelism,
+                allow_mass_destroy=allow_mass_destroy,
+                destroy=wanted.prune,
+                revision=wanted.revision or None,
+                permit=permit,
+                meter=meter,
             ) as bench:
-                engine = bench.engine(listener, bench.cluster.groups, endless=True)
-                yield Opened(engine, bench.runner, partial(self._shows_more, bench))
+                engine = bench.engine(listener, bench.cluster.groups, endless=not wanted.prune)
+                more = partial(self._shows_more, bench) if not wanted.prune else _never
+                finish = partial(_finish_pruning, bench, engine, wanted, listener) if wanted.prune else None
+                yield Opened(engine, bench.runner, more, partial(_document, bench), finish)
 
-        return Keeper(spec, opened, self.clock, listener, Random())
+        return Keeper(task, opened, self.clock, listener, Random())
 
     def _shows_more(self, bench: Workbench) -> bool:
         for name, provider in bench.cluster.providers.items():
@@ -385,6 +442,34 @@ class Stage(App):
 
     def _chance(self) -> Random:
         return Random(self.seed)
+
+
+def _document(bench: Workbench, group: str, status: GroupStatus) -> Json:
+    return group_document(bench, group, status.plan) if status.plan is not None else None
+
+
+def _check_prunable(task: Task) -> None:
+    kept = [group.name for group in task.spec.groups.values() if group.prevent_destroy]
+    if task.prune and kept:
+        raise UsageError(
+            f"{', '.join(kept)} must not be destroyed, although nobody declares the cluster any more",
+            hint="declare it again with prevent_destroy: false first, or do not prune it",
+        )
+
+
+def _never() -> bool:
+    return False
+
+
+def _finish_pruning(bench: Workbench, engine: Engine, task: Task, listener: Listener) -> None:
+    """Delete what machines left behind, but no data, and forget the cluster. ProviderError where some remains."""
+    for name, status in engine.statuses().items():
+        if status.phase is not Phase.CONVERGED:
+            raise ProviderError(f"group {name}: {status.reason or status.phase.value}", hint=status.hint or None)
+    errors = bench.sweep((), keep_data=True, listener=listener)
+    if errors:
+        raise errors[0]
+    bench.store.retire(task.spec.name, task.revision)
 
 
 def _order(spec: ClusterSpec, groups: Mapping[str, Group], *, downwards: bool) -> Mapping[str, tuple[str, ...]]:

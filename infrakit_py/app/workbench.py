@@ -1,6 +1,6 @@
 """One cluster with its providers opened: looked at, planned, changed. What it is made of comes from the app."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import inf
 from random import Random
@@ -13,10 +13,11 @@ from infrakit_py.engine.cluster import Cluster, Group
 from infrakit_py.engine.converge import Settlement, converge
 from infrakit_py.engine.engine import Engine
 from infrakit_py.engine.events import Event, EventKind, Listener
-from infrakit_py.engine.execute import Executor
+from infrakit_py.engine.execute import Executor, allowed
 from infrakit_py.engine.forecast import Forecast, World, forecast
 from infrakit_py.engine.health import HealthMonitor
 from infrakit_py.engine.limits import Limiter
+from infrakit_py.engine.meter import Meter, NoMeter
 from infrakit_py.engine.observe import Observer
 from infrakit_py.engine.reconcile import Reconciler
 from infrakit_py.engine.runner import Runner
@@ -50,6 +51,8 @@ class Workbench:
     versions: Versions
     chance: Random
     limiters: Mapping[str, Limiter]
+    permit: Callable[[], None] = allowed
+    meter: Meter = field(default_factory=NoMeter)
     unseen: set[str] = field(default_factory=set)
 
     def look(self) -> Mapping[str, GroupPlan]:
@@ -116,6 +119,7 @@ class Workbench:
             poll_seconds=poll_seconds,
             chance=self.chance,
             endless=endless,
+            meter=self.meter,
         )
         for provider in self.cluster.providers.values():
             provider.watch(engine.wake)
@@ -141,6 +145,7 @@ class Workbench:
         for name, leftovers in self.leftovers(groups, keep_data=keep_data).items():
             if not leftovers:
                 continue
+            self.permit()
             outcomes = self.cluster.providers[name].sweep(self.cluster.name, leftovers)
             for leftover, outcome in zip(leftovers, outcomes, strict=True):
                 if outcome.error is not None:
@@ -151,7 +156,9 @@ class Workbench:
         return tuple(errors)
 
     def _reconciler(self, listener: Listener) -> Reconciler:
-        executor = Executor(self.cluster, self.store, self.runner, self.clock, listener, self.limiters)
+        executor = Executor(
+            self.cluster, self.store, self.runner, self.clock, listener, self.limiters, self.permit, self.meter
+        )
         sizes = {name: group.desired.count for name, group in self.cluster.groups.items()}
         budget = Budget(self.cluster.max_unavailable, sizes)
         return Reconciler(self.observer, executor, self.versions, budget, self.clock)

@@ -13,6 +13,7 @@ _COMMANDS: Final = {
     "controller": ("infrakit_py.cli.controller:controller", "Keep clusters as their files declare."),
     "destroy": ("infrakit_py.cli.destroy:destroy", "Destroy clusters, or some of their groups."),
     "doctor": ("infrakit_py.cli.doctor:doctor", "Examine whether what files declare would work."),
+    "events": ("infrakit_py.cli.events:events", "Show what happened to clusters, and go on with it."),
     "iam": ("infrakit_py.cli.iam:iam", "Print the least permissions that a provider needs."),
     "image": ("infrakit_py.cli.image:image", "Build, publish, compare and delete images."),
     "plan": ("infrakit_py.cli.plan:plan", "Show what apply would do, and touch nothing."),
@@ -20,12 +21,17 @@ _COMMANDS: Final = {
     "protect": ("infrakit_py.cli.marking:protect", "Keep machines as they are, whatever happens."),
     "replace": ("infrakit_py.cli.marking:replace", "Mark machines for replacement."),
     "rollout": ("infrakit_py.cli.rollout:rollout", "Show how rollouts stand; pause, resume or undo them."),
+    "scale": ("infrakit_py.cli.scale:scale", "Change how many machines groups of a controller have."),
     "schema": ("infrakit_py.cli.schema:schema", "Print the JSON Schema of cluster files, for editors."),
     "simulate": ("infrakit_py.cli.simulate:simulate", "Rehearse a change in virtual time, with faults."),
+    "sources": ("infrakit_py.cli.sources:sources", "Show what a controller follows, and what it refused."),
     "status": ("infrakit_py.cli.status:status", "Show the machines that exist and how they are."),
+    "store": ("infrakit_py.cli.store:store", "Export what is remembered, or import it."),
     "unprotect": ("infrakit_py.cli.marking:unprotect", "Lift the protection of machines."),
     "validate": ("infrakit_py.cli.validate:validate", "Check cluster files and report every mistake."),
     "version": ("infrakit_py.cli.version:version", "Print the version."),
+    "wait": ("infrakit_py.cli.wait:wait", "Wait until a controller has made what is declared so."),
+    "withdraw": ("infrakit_py.cli.withdraw:withdraw", "Let a controller keep a cluster no more."),
 }
 """Where each command lives, and its line in the help: neither help nor completion imports anything else."""
 

@@ -1,43 +1,48 @@
 """`infra controller`."""
 
 import json
+import logging
+import os
+import socket
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from threading import Event as Flag
-from threading import Thread
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 import click
 
 from infrakit_py.cli import options
-from infrakit_py.cli.background_builds import Declaration
 from infrakit_py.cli.failure import show
-from infrakit_py.cli.following import DeclaredFiles
-from infrakit_py.cli.following_git import DeclaredCommits
-from infrakit_py.cli.stopping import stopped_by_signals
+from infrakit_py.cli.stopping import asked_to_reload, stopped_by_signals
+from infrakit_py.cli.supervising import READY, STOPPING, TURNS, tell_supervisor
 from infrakit_py.errors import InfrakitError, SpecError, UsageError
-from infrakit_py.model.spec import ClusterSpec
-from infrakit_py.sources.mirror import Remote
+from infrakit_py.model.controller import ApiAddress, ControllerSettings, GitSource, LogFormat
 
 if TYPE_CHECKING:
     from infrakit_py.app import App
-    from infrakit_py.engine.controller import Keeper
-    from infrakit_py.engine.engine import GroupStatus
-    from infrakit_py.engine.events import Event, Listener
+    from infrakit_py.app.background_builds import Declaration
+    from infrakit_py.images.builds import Progress as BuildProgress
+    from infrakit_py.model.declared import Occurrence
     from infrakit_py.render.progress import Progress
-    from infrakit_py.spi.store import Store
 
-_SLEEP_SECONDS: Final = 0.2
-_LOOK_SECONDS: Final = 1.0
+_ENVIRONMENT: Final = "INFRAKIT_CONTROLLER"
+"""With an option's name it is an environment variable for that option: INFRAKIT_CONTROLLER_CONFIG."""
 
 
-@click.command()
+@click.command(context_settings={"auto_envvar_prefix": _ENVIRONMENT})
 @options.files
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Set up all of it by this file; SIGHUP reads it again.",
+    show_envvar=True,
+)
 @click.option("--git", "url", metavar="URL", help="Follow a branch of this repository; FILEs lie in it.")
 @click.option("--branch", default="main", show_default=True, help="With --git: which branch.")
 @click.option(
@@ -53,6 +58,16 @@ _LOOK_SECONDS: Final = 1.0
     metavar="FILE",
     help="With --git: who must have signed its newest commit (by ssh keys; see ssh-keygen(1), ALLOWED SIGNERS).",
 )
+@click.option("--prune", is_flag=True, help="Destroy the machines of clusters that leave the files.")
+@click.option(
+    "--listen", metavar="HOST:PORT", help="Open the HTTP API there. Others than this machine need --config: TLS."
+)
+@click.option(
+    "--tokens",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="With --listen: lines of NAME, read or write, and a token.",
+)
 @options.as_json
 @options.allow_mass_destroy
 @click.option(
@@ -63,13 +78,19 @@ _LOOK_SECONDS: Final = 1.0
     help="Calls to providers at once, for each cluster.",
 )
 @options.debug
+@click.pass_context
 def controller(
+    context: click.Context,
     positional: tuple[Path, ...],
     named: tuple[Path, ...],
+    config: Path | None,
     url: str | None,
     branch: str,
     poll: float,
     allowed_signers: Path | None,
+    prune: bool,
+    listen: str | None,
+    tokens: Path | None,
     as_json: bool,
     allow_mass_destroy: bool,
     parallelism: int,
@@ -78,206 +99,154 @@ def controller(
 
     Asks nothing: what the files declare is done, what is lost is replaced, and a file that changes is taken up
     within seconds. A file with mistakes is reported, and the last good one kept. A stop lets calls that have
-    begun end; a second signal ends at once.
+    begun end; a second signal ends at once. SIGHUP reads everything anew.
     """
     from infrakit_py.app import App
-    from infrakit_py.cli.building import with_images
+    from infrakit_py.app.running import running
     from infrakit_py.cli.changing import progress
 
     app = App()
-    if url is None and allowed_signers is not None:
-        raise click.UsageError("--allowed-signers is about the commits of --git")
-    paths = (*positional, *named) if url is not None else options.chosen(positional, named)
-    if Path("-") in paths:
-        raise UsageError("a controller reads its files again and again, standard input but once", hint="use files")
+    if config is not None:
+        _nothing_beside_config(context)
+        read = partial(_configured, config, app.environment)
+    else:
+        if url is None and allowed_signers is not None:
+            raise click.UsageError("--allowed-signers is about the commits of --git")
+        paths = (*positional, *named) if url is not None else options.chosen(positional, named)
+        if Path("-") in paths:
+            raise UsageError(
+                "a controller reads its files again and again, standard input but once", hint="use files"
+            )
+        given = ControllerSettings(
+            name=_default_name(),
+            files=() if url is not None else tuple(paths),
+            git=GitSource(url, branch, tuple(paths), poll, allowed_signers) if url is not None else None,
+            prune=prune,
+            api=_api(listen, tokens),
+            parallelism=parallelism,
+            allow_mass_destroy=allow_mass_destroy,
+        )
+        read = partial(_given, given)
+    settings = read()
+    if config is not None and "--debug" not in sys.argv:
+        level = logging.getLevelNamesMapping()[settings.log_level.upper()]
+        options.configure_logging(level, as_json=settings.log_format is LogFormat.JSON)
     stop = Flag()
-    with ExitStack() as stack:
-        store = stack.enter_context(app.store())
-        shown = stack.enter_context(progress(as_json=as_json))
-        teller = _Teller(app, shown, as_json=as_json)
-        build = partial(with_images, app, tell=teller.building)
-        source: _Source
-        if url is not None:
-            mirror = app.mirror(Remote(url, branch, allowed_signers))
-            source = commits = DeclaredCommits(mirror, paths, app, teller.building, teller.commit, poll)
-            declaration = commits.first(build)
-        else:
-            declaration = build(app.load(paths))
-            source = DeclaredFiles(paths, app, declaration, teller.building)
-        stack.callback(source.close)
-
-        def keeper(spec: ClusterSpec) -> "Keeper":
-            listener = teller.listener(spec.name)
-            return app.keeper(spec, store, listener, parallelism=parallelism, allow_mass_destroy=allow_mass_destroy)
-
-        clusters = _Clusters(keeper, store, teller)
-        shown.follow(clusters.statuses)
-        stack.enter_context(stopped_by_signals(stop, shown))
-        stack.callback(clusters.stop)
-        clusters.begin(declaration)
-        _follow(app, source, clusters, teller, stop)
-        teller.say("-", "stopping", "at the next safe point; a second signal stops at once")
-    teller.say("-", "stopped", "run the controller again to go on from here")
+    with progress(as_json=as_json) as shown:
+        voice = _Voice(shown, as_json=as_json)
+        build = partial(_built, app)
+        with ExitStack() as stack:
+            stack.enter_context(stopped_by_signals(stop, shown))
+            at_work = stack.enter_context(running(app, settings, voice, build))
+            shown.follow(at_work.host.fleet.statuses)
+            tell_supervisor(READY)
+            with asked_to_reload(stop) as asked:
+                at_work.run(stop, partial(_each_turn, asked, partial(_reload, at_work.reload, read, voice)))
+            tell_supervisor(STOPPING)
+            at_work.announcer.say("-", "stopping", "at the next safe point; a second signal stops at once")
+        voice.say("-", "stopped", "run the controller again to go on from here", app.clock.now())
     return 0
 
 
-class _Source(Protocol):
-    """Where what is declared comes from."""
+def _built(app: "App", declared: "Declaration", progress: "BuildProgress") -> "Declaration":
+    from infrakit_py.cli.building import with_images
 
-    def news(self) -> Declaration | InfrakitError | None: ...
-
-    def close(self) -> None: ...
+    return with_images(app, declared, tell=progress)
 
 
-def _follow(app: "App", files: _Source, clusters: "_Clusters", teller: "_Teller", stop: Flag) -> None:
-    """Take up what the files declare, until the stop."""
-    look_at = app.clock.now() + _LOOK_SECONDS
-    is_good = True
-    while not stop.is_set():
-        app.clock.sleep(_SLEEP_SECONDS)
-        if stop.is_set() or app.clock.now() < look_at:
-            continue
-        match files.news():
-            case None:
-                clusters.retry()
-            case InfrakitError() as error:
-                teller.complain(error)
-                is_good = False
-            case declaration:
-                if not is_good:
-                    teller.say("-", "valid", "there is no mistake in the files any more")
-                clusters.become(declaration)
-                is_good = True
-        look_at = app.clock.now() + _LOOK_SECONDS
+def _nothing_beside_config(context: click.Context) -> None:
+    """Refuse what the file says as well: nobody shall have to guess which of them counts."""
+    beside = {"as_json", "config"}
+    for parameter in context.command.params:
+        name = parameter.name or ""
+        source = context.get_parameter_source(name)
+        if name not in beside and source not in (None, click.core.ParameterSource.DEFAULT):
+            said = "FILE" if name == "positional" else max(parameter.opts, key=len)
+            raise click.UsageError(f"{said} and --config exclude each other: the file says all of it")
 
 
-@dataclass(frozen=True, slots=True)
-class _Kept:
-    """A cluster at work: who keeps it, the thread that this is done in, and the hold on the cluster's lock."""
+def _configured(config: Path, environment: Mapping[str, str]) -> ControllerSettings:
+    from infrakit_py.loading.controller_file import load_controller
 
-    keeper: "Keeper"
-    thread: Thread
-    hold: ExitStack
+    return load_controller(config, environment, _default_name())
 
 
-class _Clusters:
-    """The clusters that are kept, each by a thread of its own."""
-
-    def __init__(self, make_keeper: "Callable[[ClusterSpec], Keeper]", store: "Store", teller: "_Teller") -> None:
-        self._make_keeper = make_keeper
-        self._store = store
-        self._teller = teller
-        self._declaration: Declaration = ()
-        self._kept: dict[str, _Kept] = {}
-        self._refused: dict[str, str] = {}
-
-    def begin(self, declaration: Declaration) -> None:
-        """Keep these. ClusterLocked, and none of them begun, where another process holds one."""
-        self._declaration = declaration
-        for spec in declaration:
-            self._hold(spec)
-        for spec in declaration:
-            self._start(spec)
-
-    def become(self, declaration: Declaration) -> None:
-        """Keep these instead, from now on."""
-        self._declaration = declaration
-        names = {spec.name for spec in declaration}
-        for name in [name for name in self._kept if name not in names]:
-            self._teller.say(name, "left", "no file declares it any more: its machines stay as they are")
-            self._end([name])
-        for spec in declaration:
-            kept = self._kept.get(spec.name)
-            if kept is not None and kept.keeper.spec != spec:
-                self._teller.say(spec.name, "changed", f"{spec.source} has changed")
-                kept.keeper.change(spec)
-        self.retry()
-
-    def retry(self) -> None:
-        """Begin with those that could not be held so far."""
-        for spec in self._declaration:
-            if spec.name in self._kept:
-                continue
-            try:
-                self._hold(spec)
-            except InfrakitError as exc:
-                if self._refused.get(spec.name) != str(exc):
-                    self._refused[spec.name] = str(exc)
-                    self._teller.say(spec.name, "waiting", f"{exc}; trying again")
-            else:
-                self._refused.pop(spec.name, None)
-                self._start(spec)
-
-    def stop(self) -> None:
-        """Let all end at a safe point."""
-        self._end(list(self._kept))
-
-    def statuses(self) -> "Mapping[str, GroupStatus]":
-        return {
-            f"{cluster}/{group}": status
-            for cluster, kept in list(self._kept.items())
-            for group, status in kept.keeper.statuses().items()
-        }
-
-    def _hold(self, spec: ClusterSpec) -> None:
-        hold = ExitStack()
-        hold.enter_context(self._store.exclusive(spec.name))
-        keeper = self._make_keeper(spec)
-        self._kept[spec.name] = _Kept(keeper, Thread(target=keeper.run, name=f"keep-{spec.name}"), hold)
-
-    def _start(self, spec: ClusterSpec) -> None:
-        self._teller.say(spec.name, "keeping", f"as {spec.source} declares it")
-        self._kept[spec.name].thread.start()
-
-    def _end(self, names: Sequence[str]) -> None:
-        for name in names:
-            self._kept[name].keeper.stop()
-        for name in names:
-            kept = self._kept.pop(name)
-            if kept.thread.ident is not None:
-                kept.thread.join()
-            kept.hold.close()
+def _given(settings: ControllerSettings) -> ControllerSettings:
+    return settings
 
 
-class _Teller:
+def _default_name() -> str:
+    return f"{socket.gethostname()}-{os.getpid()}"
+
+
+def _api(listen: str | None, tokens: Path | None) -> ApiAddress | None:
+    from infrakit_py.loading.controller_file import checked_api, split_listen
+
+    if listen is None:
+        if tokens is not None:
+            raise click.UsageError("--tokens is about the API of --listen")
+        return None
+    try:
+        host, port = split_listen(listen)
+    except ValueError as exc:
+        raise click.UsageError(f"--listen {exc}") from exc
+    api = ApiAddress(host, port, tokens=tokens)
+    if why := checked_api(api):
+        raise UsageError(f"--listen {listen}: {why}", hint="use --config, where TLS can be set up")
+    return api
+
+
+def _each_turn(asked: Flag, reload: Callable[[], None]) -> None:
+    tell_supervisor(TURNS)
+    if asked.is_set():
+        asked.clear()
+        reload()
+        tell_supervisor(READY)
+
+
+def _reload(
+    take_up: Callable[[ControllerSettings], None], read: Callable[[], ControllerSettings], voice: "_Voice"
+) -> None:
+    """Read the configuration again. One with mistakes is reported, and that before stays."""
+    try:
+        take_up(read())
+    except InfrakitError as exc:
+        voice.complain(exc)
+
+
+class _Voice:
     """Says what happens, each line with its cluster. Where nobody reads it the work goes on."""
 
-    def __init__(self, app: "App", shown: "Progress", *, as_json: bool) -> None:
-        self._app = app
+    def __init__(self, shown: "Progress", *, as_json: bool) -> None:
         self._shown = shown
         self._as_json = as_json
 
-    def listener(self, cluster: str) -> "Listener":
-        """Return who hears of a cluster's events."""
+    def hear(self, occurrence: "Occurrence") -> None:
+        from infrakit_py.engine.events import Event, EventKind
 
-        def tell(event: "Event") -> None:
-            if self._as_json:
-                event = replace(event, fields={"cluster": cluster, **event.fields})
-            else:
-                event = replace(event, group=f"{cluster}/{event.group}")
-            self._shown.tell(event)
-
-        return tell
-
-    def say(self, cluster: str, event: str, text: str) -> None:
-        """Say what happens to a whole cluster, or to the controller."""
-        now = datetime.fromtimestamp(self._app.clock.now(), UTC)
+        if occurrence.group == "-" and (occurrence.cluster == "-" or occurrence.kind not in set(EventKind)):
+            self.say(occurrence.cluster, occurrence.kind, occurrence.text, occurrence.at)
+            return
+        if occurrence.kind not in set(EventKind):
+            self.say(f"{occurrence.cluster}/{occurrence.group}", occurrence.kind, occurrence.text, occurrence.at)
+            return
+        event = Event(occurrence.at, EventKind(occurrence.kind), occurrence.group, occurrence.text, occurrence.fields)
         if self._as_json:
-            at = now.isoformat(timespec="milliseconds")
-            line = json.dumps({"at": at, "event": event, "cluster": cluster, "text": text}, ensure_ascii=False)
+            event = replace(event, fields={"cluster": occurrence.cluster, **event.fields})
+        else:
+            event = replace(event, group=f"{occurrence.cluster}/{event.group}")
+        self._shown.tell(event)
+
+    def say(self, cluster: str, event: str, text: str, at: float) -> None:
+        """Say what happens to a whole cluster, or to the controller."""
+        now = datetime.fromtimestamp(at, UTC)
+        if self._as_json:
+            when = now.isoformat(timespec="milliseconds")
+            line = json.dumps({"at": when, "event": event, "cluster": cluster, "text": text}, ensure_ascii=False)
         else:
             line = f"{now.astimezone().strftime('%H:%M:%S')}  {cluster:<12} {event:<10} {text}"
         with suppress(OSError):
             click.echo(line, file=sys.stdout)  # as it is now: a live table puts itself in its place
-
-    def building(self, image: str, text: str, *, milestone: bool = False) -> None:
-        """Say that an image is built, and that it was. What LinuxKit writes meanwhile is in its log."""
-        if milestone:
-            self.say("-", "building", f"image {image}: {text}")
-
-    def commit(self, event: str, text: str) -> None:
-        """Say what becomes of a commit."""
-        self.say("-", event, text)
 
     def complain(self, error: InfrakitError) -> None:
         """Say what is wrong with the files, or with the images that they declare."""
@@ -287,5 +256,3 @@ class _Teller:
                 show(error, as_json=True)
             for mistake in () if self._as_json else mistakes:
                 click.echo(str(mistake), file=sys.stderr)
-        count = f"{len(mistakes)} mistake{'s' * (len(mistakes) != 1)} in the files"
-        self.say("-", "invalid", f"{count}; what they declared before is kept")

@@ -50,10 +50,14 @@ def chosen(positional: tuple[Path, ...], named: tuple[Path, ...]) -> tuple[Path,
 
 def _known_groups(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
     """Complete a group's name by the files that the command line names so far."""
+    from infrakit_py.cli import serving
     from infrakit_py.cli.completing import group_names
 
     del param
-    return [name for name in group_names(_files_so_far(ctx)) if name.startswith(incomplete)]
+    told = serving.group_names(ctx)
+    return [
+        name for name in (group_names(_files_so_far(ctx)) if told is None else told) if name.startswith(incomplete)
+    ]
 
 
 def _known_images(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
@@ -129,17 +133,19 @@ class _StandardError:
     debug = info = warning = error = critical = exception = msg
 
 
-def configure_logging(level: int) -> None:
+def configure_logging(level: int, *, as_json: bool = False) -> None:
     """Send structlog's events of at least `level` to standard error, one line each."""
     import structlog
 
+    keys = ["timestamp", "level", "event"]
+    in_logfmt = structlog.processors.LogfmtRenderer(key_order=keys)
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso"),
             structlog.processors.format_exc_info,
-            structlog.processors.LogfmtRenderer(key_order=["timestamp", "level", "event"]),
+            structlog.processors.JSONRenderer() if as_json else in_logfmt,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=lambda *_names: _StandardError(),

@@ -110,8 +110,8 @@ def _planned(
     app: "App", spec: "ClusterSpec", only: Sequence[str], *, explain: bool, allow_mass_destroy: bool
 ) -> "tuple[Planned, Json]":
     """Plan one cluster. Return the plan as text, and as JSON."""
+    from infrakit_py.app.looking import image_names, planned_costs
     from infrakit_py.cli.images_seen import image_changes, remarks
-    from infrakit_py.cli.looking import image_names, planned_costs
     from infrakit_py.render.plan import plan_json, plan_text
     from infrakit_py.render.plan_markdown import Planned
 

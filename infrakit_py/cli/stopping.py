@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from threading import Event as Flag
@@ -52,6 +53,18 @@ def builds_stopped_by_signals() -> Iterator[Flag]:
             raise
     if stop.is_set():
         raise KeyboardInterrupt
+
+
+@contextmanager
+def asked_to_reload(stop: Flag) -> Iterator[Flag]:
+    """Yield a flag that SIGHUP sets. Where the terminal that shows the command goes away, it stops instead."""
+    asked = Flag()
+
+    def on_signal() -> None:
+        (stop if sys.stdout.isatty() else asked).set()
+
+    with _heeding((signal.SIGHUP,), on_signal):
+        yield asked
 
 
 @contextmanager

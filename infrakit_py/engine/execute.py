@@ -1,7 +1,8 @@
 """Carrying a plan out, in batches. The only room that changes the world, and the only blanket `except`.
 
 Order: publish, remember what is about to be created, create, then drain, destroy and retag. A stop is heeded
-between calls: what was begun is finished, nothing new is begun.
+between calls: what was begun is finished, nothing new is begun. Where several controllers run, each call that changes
+something is permitted just before it is made, in the very thread that makes it.
 """
 
 from collections import Counter
@@ -17,6 +18,7 @@ from infrakit_py.clock import Clock
 from infrakit_py.engine.cluster import Cluster, Group
 from infrakit_py.engine.events import Event, EventKind, Listener
 from infrakit_py.engine.limits import Grant, Kind, Limiter, Urgency, urgency_of
+from infrakit_py.engine.meter import Call, Meter, NoMeter
 from infrakit_py.engine.runner import Runner
 from infrakit_py.errors import InfrakitError, ProviderError, Throttled, TokenSpent
 from infrakit_py.model import tags
@@ -28,11 +30,13 @@ from infrakit_py.spi.provider import DestroyRequest, Outcome, Provider, Provisio
 from infrakit_py.spi.store import Intent, Store
 
 A = TypeVar("A", Drain, Destroy, Retag)
+C = TypeVar("C")
 R = TypeVar("R")
 T = TypeVar("T")
 Urgent: TypeAlias = Callable[[Action], Urgency]
 
 _PROGRESS_SECONDS: Final = 1.0
+_CALLS: Final = {Kind.PROVISION: Call.PROVISION, Kind.DESTROY: Call.DESTROY, Kind.TAG: Call.TAG}
 _log: Final = structlog.get_logger("infrakit.execute")
 
 
@@ -49,9 +53,16 @@ class Execution:
     more_at: float = 0.0
 
 
+def allowed() -> None:
+    """Permit every call: no other controller can act on this cluster."""
+
+
 @dataclass(slots=True)
 class Executor:
-    """Carries out one cluster's plans. `limiters`: by provider; other clusters may share them."""
+    """Carries out one cluster's plans. `limiters`: by provider; other clusters may share them.
+
+    `permit` raises Fenced where this process may not act on the cluster any more.
+    """
 
     cluster: Cluster
     store: Store
@@ -59,6 +70,8 @@ class Executor:
     clock: Clock
     listener: Listener
     limiters: Mapping[str, Limiter]
+    permit: Callable[[], None] = allowed
+    meter: Meter = field(default_factory=NoMeter)
     stop: Flag = field(default_factory=Flag)
 
     def execute(
@@ -107,8 +120,12 @@ class Executor:
 
         if not action.image.is_built:
             raise ProviderError(f"image {action.image.name} is not built yet", hint="infra image build")
-        provider.publish(action.image, progress)
-        return [Outcome()]
+
+        def publish() -> Sequence[Outcome]:
+            provider.publish(action.image, progress)
+            return [Outcome()]
+
+        return self._call(action.provider, Call.PUBLISH, publish)
 
     def _create(self, group: Group | None, actions: Sequence[Create], urgency: Urgent) -> Execution:
         if not actions or group is None or group.spec is None or group.desired.image is None:
@@ -132,8 +149,10 @@ class Executor:
         for action in actions:
             kind = EventKind.FINISHING if action.completes else EventKind.CREATING
             self._tell(group, kind, f"{action.name}: {action.reason}", name=action.name)
-        provider = self.cluster.providers[group.desired.provider]
-        outcomes, stopped = self._in_batches(provider, ticketed, provider.limits.provision_batch, provider.provision)
+        name = group.desired.provider
+        provider = self.cluster.providers[name]
+        batch = provider.limits.provision_batch
+        outcomes, stopped = self._in_batches(name, Call.PROVISION, ticketed, batch, provider.provision)
         self._remember(actions, intents[: len(outcomes)], outcomes)
         self.store.forget(intents[len(outcomes) :])
         self._learn(group.desired.provider, Kind.PROVISION, outcomes)
@@ -152,15 +171,17 @@ class Executor:
     ) -> tuple[Sequence[ProvisionRequest], Sequence[Outcome] | None]:
         """Give each request its ticket: the one that was written down, or a new one. Or say why there is none."""
         desired = group.desired
+        resumes = any(action.resumes for action in actions)
         known = {
             (intent.slot, intent.incarnation): intent.ticket
-            for intent in (self.store.intents(desired.cluster) if any(action.resumes for action in actions) else ())
-            if (intent.group, intent.provider) == (desired.group, desired.provider)
+            for intent in (self.store.intents(desired.cluster, desired.group) if resumes else ())
+            if intent.provider == desired.provider
         }
         written = [known.get((a.slot, a.incarnation), "") if a.resumes else "" for a in actions]
         new = [request for request, ticket in zip(requests, written, strict=True) if not ticket]
         provider = self.cluster.providers[desired.provider]
-        answer = attempt(partial(provider.arrange, new)) if new else ()
+        arrange = partial(self._call, desired.provider, Call.ARRANGE, partial(provider.arrange, new))
+        answer = attempt(arrange) if new else ()
         if not isinstance(answer, InfrakitError) and len(answer) != len(new):
             answer = ProviderError(f"bug in the provider: {len(answer)} tickets for {len(new)} requests")
         if isinstance(answer, InfrakitError):
@@ -300,7 +321,7 @@ class Executor:
             if before is not None:
                 for i in chosen:
                     self._tell(group, before, f"{actions[i].name}: {actions[i].reason}", name=actions[i].name)
-            outcomes, stopped = self._in_batches(provider, [requests[i] for i in chosen], batch, call)
+            outcomes, stopped = self._in_batches(name, _CALLS[kind], [requests[i] for i in chosen], batch, call)
             self._learn(name, kind, outcomes)
             tried = [actions[i] for i in chosen][: len(outcomes)]
             result = _joined(result, self._account(group, tried, outcomes, done, quiet=quiet))
@@ -309,23 +330,41 @@ class Executor:
 
     def _in_batches(
         self,
-        provider: Provider,
+        provider: str,
+        kind: Call,
         requests: Sequence[R],
         batch: int,
         call: Callable[[Sequence[R]], Sequence[Outcome]],
     ) -> tuple[list[Outcome], bool]:
         """Call batch by batch, some beside each other; return the outcomes of what was tried, in order."""
         outcomes: list[Outcome] = []
-        at_once = provider.limits.parallel_calls
+        at_once = self.cluster.providers[provider].limits.parallel_calls
         for begin in range(0, len(requests), batch * at_once):
             if self.stop.is_set():
                 return outcomes, True
             window = requests[begin : begin + batch * at_once]
             chunks = [window[i : i + batch] for i in range(0, len(window), batch)]
-            calls = [partial(_guarded, partial(call, chunk), len(chunk)) for chunk in chunks]
-            for answers in self.runner.map(calls, at_once):
+            permitted = [partial(self._call, provider, kind, partial(call, chunk)) for chunk in chunks]
+            calls = [partial(_guarded, one, len(chunk)) for one, chunk in zip(permitted, chunks, strict=True)]
+            for answers in self.runner.map(calls, at_once, provider):
                 outcomes += answers
         return outcomes, False
+
+    def _call(self, provider: str, kind: Call, call: Callable[[], Sequence[C]]) -> Sequence[C]:
+        """Make a call that changes something, if it is permitted at the last moment, and tell how long it took."""
+        self.permit()
+        began, error = self.clock.now(), ""
+        try:
+            answers = call()
+        except Exception as exc:
+            error = type(exc).__name__
+            raise
+        else:
+            error = next((name for name in map(_error_of, answers) if name), "")
+            return answers
+        finally:
+            seconds = self.clock.now() - began
+            attempt(partial(self.meter.called, self.cluster.name, provider, kind, seconds, error))
 
     def _account(
         self,
@@ -354,6 +393,10 @@ class Executor:
 
     def _tell(self, group: Group, kind: EventKind, text: str, **fields: str | int | float) -> None:
         attempt(partial(self.listener, Event(self.clock.now(), kind, group.name, text, fields)))
+
+
+def _error_of(answer: object) -> str:
+    return type(answer.error).__name__ if isinstance(answer, Outcome) and answer.error is not None else ""
 
 
 def identify(group: Group, action: Create) -> MemberIdentity:

@@ -1,6 +1,6 @@
 """How a controller is set up: what it follows, where it remembers, whom it answers. Relative paths are resolved."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
@@ -27,7 +27,7 @@ class EtcdAddress:
     cert: Path | None = None
     key: Path | None = None
     username: str = ""
-    password: str = ""
+    password: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class ApiAddress:
     tls_cert: Path | None = None
     tls_key: Path | None = None
     tokens: Path | None = None
-    webhook_secret: str = ""
+    webhook_secret: str = field(default="", repr=False)
     advertise: str = ""
     insecure: bool = False
 

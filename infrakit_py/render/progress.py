@@ -138,6 +138,11 @@ class LiveProgress:
 def line(event: Event) -> str:
     """Write an event as one line."""
     at = datetime.fromtimestamp(event.at).astimezone().strftime("%H:%M:%S")
-    kind = event.kind.value.ljust(10)
-    colour = _COLOURS.get(event.kind)
-    return f"{at}  {event.group:<12} {click.style(kind, fg=colour) if colour else kind} {event.text}"
+    return event_line(at, event.group, event.kind, event.text)
+
+
+def event_line(at: str, whose: str, kind: str, text: str) -> str:
+    """Write as one line what happened to whom."""
+    colour = {word.value: colour for word, colour in _COLOURS.items()}.get(kind)
+    padded = kind.ljust(10)
+    return f"{at}  {whose:<12} {click.style(padded, fg=colour) if colour else padded} {text}"

@@ -1,8 +1,9 @@
 """Where a group's rollout stands: what it goes to, how far it is, what it waits for. Read off a plan, in words."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Final
 
 import click
 
@@ -11,13 +12,21 @@ from infrakit_py.engine.versions import Target
 from infrakit_py.model.plan import GroupPlan, RolloutPhase
 from infrakit_py.model.revision import GroupVersion, VersionRecord
 from infrakit_py.model.spec import Json
+from infrakit_py.render.documents import (
+    BLOCKED,
+    NOT_BEGUN,
+    ROLLED_BACK,
+    GroupDocument,
+    MachineDocument,
+    ProgressDocument,
+    VersionDocument,
+    WaitDocument,
+)
 from infrakit_py.render.words import ImageNames, counted
+from infrakit_py.stores.codec import encoded
 
 STOPPED_HINT = "change the file, or use infra rollout undo or infra rollout resume"
 LEFT_HINT = "change the file, or use infra rollout resume to try the declared version again"
-NOT_BEGUN = "not begun"
-ROLLED_BACK = "rolled back"
-BLOCKED = "blocked"
 _COLOURS = {
     RolloutPhase.COMPLETE.value: "green",
     RolloutPhase.STOPPED.value: "red",
@@ -25,6 +34,10 @@ _COLOURS = {
     BLOCKED: "red",
 }
 _HELD = (RolloutPhase.BAKING, RolloutPhase.PAUSED, RolloutPhase.OUTSIDE_WINDOW, RolloutPhase.STOPPED)
+_OF_ROLLOUTS: Final = (
+    *("group", "phase", "version", "goes_to", "because", "progress", "wanted"),
+    *("ready", "new", "new_ready", "outdated", "failed", "waits", "block", "hint", "notes"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +84,41 @@ class Standing:
         return self.plan.tally.current
 
 
-def phase_line(standing: Standing) -> str:
+def rollout_document(
+    standing: Standing, names: ImageNames, machines: tuple[MachineDocument, ...] = ()
+) -> GroupDocument:
+    """Return where one group's rollout stands, with the machines that are given."""
+    plan, back = standing.plan, standing.target.back_from is not None
+    tally, declared = plan.tally, standing.declared.version
+    return GroupDocument(
+        group=standing.name,
+        converged=plan.converged and not back,
+        wanted=plan.bounds.count,
+        ready=tally.ready,
+        new=tally.current,
+        new_ready=tally.current_ready,
+        outdated=tally.outdated,
+        failed=tally.failed,
+        phase=standing.phase,
+        version=version_document(standing.wanted),
+        goes_to=version_document(standing.target.group.version) if back else None,
+        because=names.in_text(_left(standing)) if back else None,
+        progress=_progress(plan, names),
+        waits=tuple(WaitDocument(names.in_text(wait.reason), wait.until) for wait in plan.waits),
+        notes=tuple(names.in_text(note) for note in plan.notes),
+        block=names.in_text(plan.block.reason) if plan.block is not None else None,
+        hint=plan.block.hint if plan.block is not None else _hint(standing),
+        due=len(plan.actions),
+        declared_revision=declared.revision if declared is not None else 0,
+        machines=machines,
+    )
+
+
+def phase_line(group: GroupDocument) -> str:
     """Sum up a rollout: its phase, its step, its failures."""
-    progress = standing.plan.progress
-    phase = standing.phase
-    parts = [click.style(phase, fg=_COLOURS.get(phase, "yellow"))]
-    if len(progress.steps) > 1 and progress.phase is not RolloutPhase.COMPLETE:
+    progress = group.progress
+    parts = [click.style(group.phase, fg=_COLOURS.get(group.phase, "yellow"))]
+    if len(progress.steps) > 1 and progress.phase != RolloutPhase.COMPLETE:
         parts.append(step_of(progress.step, progress.steps))
     if progress.failed:
         parts.append(f"{progress.failed} failed (it stops at {progress.failure_limit})")
@@ -89,105 +131,56 @@ def step_of(step: int, steps: Sequence[int]) -> str:
     return f"step {number} of {len(steps)} (up to {counted(step, 'new machine')}; steps {', '.join(map(str, steps))})"
 
 
-def standing_text(standing: Standing, names: ImageNames, now: float) -> str:
+def standing_text(group: GroupDocument, now: float) -> str:
     """Write where one group's rollout stands, in a few lines."""
-    plan, target = standing.plan, standing.target
-    lines = [f"Group {click.style(plan.group, bold=True)}: {phase_line(standing)}"]
-    if standing.wanted is not None:
-        lines.append(f"  wanted   {version_words(standing.wanted)}")
-    if target.back_from is not None:
-        lines.append(f"  goes to  {version_words(target.group.version)}, because {names.in_text(_left(standing))}")
-    tally = plan.tally
+    progress = group.progress
+    lines = [f"Group {click.style(group.group, bold=True)}: {phase_line(group)}"]
+    if group.version is not None:
+        lines.append(f"  wanted   {group.version}")
+    if group.goes_to is not None:
+        lines.append(f"  goes to  {group.goes_to}, because {group.because}")
     lines.append(
-        f"  machines {tally.current_ready} of {tally.current} current ready, {tally.outdated} outdated, "
-        f"{tally.failed} failed; {tally.ready} of {plan.bounds.count} ready in all"
+        f"  machines {group.new_ready} of {group.new} current ready, {group.outdated} outdated, "
+        f"{group.failed} failed; {group.ready} of {group.wanted} ready in all"
     )
-    if plan.block is not None:
-        lines.append(f"  blocked  {names.in_text(plan.block.reason)}")
-        lines += [f"  hint     {plan.block.hint}"] if plan.block.hint else []
-    elif plan.progress.phase in _HELD and plan.progress.reason:
-        reason = names.in_text(plan.progress.reason)
-        lines.append(f"  {_verb(plan.progress.phase)} {reason}{until(plan.progress.until, now)}")
-    told = {plan.progress.reason} if plan.progress.phase in _HELD else set()
+    is_held = progress.phase in _HELD
+    if group.block is not None:
+        lines.append(f"  blocked  {group.block}")
+    elif is_held and progress.reason:
+        lines.append(f"  {_verb(progress.phase)} {progress.reason}{until(progress.until, now)}")
     lines += [
-        f"  waits    {names.in_text(wait.reason)}{until(wait.until, now)}"
-        for wait in plan.waits
-        if not any(reason and wait.reason.endswith(reason) for reason in told)
+        f"  waits    {wait.reason}{until(wait.until, now)}"
+        for wait in group.waits
+        if not (is_held and progress.reason and wait.reason.endswith(progress.reason))
     ]
-    lines += [f"  note     {names.in_text(note)}" for note in plan.notes]
-    if hint := _hint(standing):
-        lines.append(f"  hint     {hint}")
+    lines += [f"  note     {note}" for note in group.notes]
+    lines += [f"  hint     {group.hint}"] if group.hint else []
     return "\n".join(lines)
 
 
-def standing_json(standing: Standing, names: ImageNames) -> dict[str, Json]:
+def standing_json(group: GroupDocument) -> dict[str, Json]:
     """Return where one group's rollout stands, for programs."""
-    return {
-        "group": standing.name,
-        **rollout_json(standing, names),
-        "wanted": standing.plan.bounds.count,
-        **tally_json(standing.plan),
-        "waits": waits_json(standing.plan, names),
-        "block": names.in_text(standing.plan.block.reason) if standing.plan.block is not None else None,
-        "notes": [names.in_text(note) for note in standing.plan.notes],
-    }
+    return {name: encoded(getattr(group, name)) for name in _OF_ROLLOUTS}
 
 
-def rollout_json(standing: Standing, names: ImageNames) -> dict[str, Json]:
-    back = standing.target.group.version if standing.target.back_from is not None else None
-    return {
-        "phase": standing.phase,
-        "version": version_json(standing.wanted),
-        "goes_to": version_json(back),
-        "because": names.in_text(_left(standing)) if back is not None else None,
-        "progress": progress_json(standing.plan, names),
-    }
-
-
-def progress_json(plan: GroupPlan, names: ImageNames) -> dict[str, Json]:
-    progress = plan.progress
-    return {
-        "phase": progress.phase.value,
-        "step": progress.step,
-        "steps": list(progress.steps),
-        "failed": progress.failed,
-        "failure_limit": progress.failure_limit,
-        "reason": names.in_text(progress.reason),
-        "until": progress.until,
-    }
-
-
-def tally_json(plan: GroupPlan) -> dict[str, Json]:
-    tally = plan.tally
-    return {
-        "ready": tally.ready,
-        "new": tally.current,
-        "new_ready": tally.current_ready,
-        "outdated": tally.outdated,
-        "failed": tally.failed,
-    }
+def progress_json(plan: GroupPlan, names: ImageNames) -> Json:
+    return encoded(_progress(plan, names))
 
 
 def waits_json(plan: GroupPlan, names: ImageNames) -> list[Json]:
     return [{"reason": names.in_text(wait.reason), "until": wait.until} for wait in plan.waits]
 
 
-def version_json(version: GroupVersion | None) -> Mapping[str, Json] | None:
+def version_document(version: GroupVersion | None) -> VersionDocument | None:
     if version is None:
         return None
-    return {
-        "revision": version.revision,
-        "image": version.image.name,
-        "identity": version.image.identity,
-        "fingerprint": version.fingerprint,
-    }
+    image = version.image
+    return VersionDocument(version.revision, image.name, image.identity, version.fingerprint)
 
 
 def version_words(version: GroupVersion | None) -> str:
     """Write `a2 (c10f2ef44fda), revision 7`."""
-    if version is None:
-        return "nothing"
-    return f"{version.image.name} ({version.image.short}), revision {version.revision}"
+    return str(version_document(version) or "nothing")
 
 
 def until(at: float | None, now: float) -> str:
@@ -202,14 +195,27 @@ def at_json(at: float) -> str:
     return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
 
 
+def _progress(plan: GroupPlan, names: ImageNames) -> ProgressDocument:
+    progress = plan.progress
+    return ProgressDocument(
+        phase=progress.phase.value,
+        step=progress.step,
+        steps=progress.steps,
+        failed=progress.failed,
+        failure_limit=progress.failure_limit,
+        reason=names.in_text(progress.reason),
+        until=progress.until,
+    )
+
+
 def _left(standing: Standing) -> str:
     left = standing.target.back_from
     revision = left.version.revision if left is not None else 0
     return f"revision {revision} is {standing.why}"
 
 
-def _verb(phase: RolloutPhase) -> str:
-    return {RolloutPhase.PAUSED: "paused  ", RolloutPhase.STOPPED: "stopped "}.get(phase, "waits   ")
+def _verb(phase: str) -> str:
+    return {RolloutPhase.PAUSED.value: "paused  ", RolloutPhase.STOPPED.value: "stopped "}.get(phase, "waits   ")
 
 
 def _hint(standing: Standing) -> str:

@@ -1,6 +1,8 @@
 """What exists and how it is, as text and as JSON."""
 
 from collections.abc import Sequence
+from datetime import datetime
+from typing import Final
 
 import click
 
@@ -8,19 +10,18 @@ from infrakit_py.model import tags
 from infrakit_py.model.plan import Assessed, Condition, RolloutPhase, Version
 from infrakit_py.model.spec import ClusterSpec, Json
 from infrakit_py.render.costs import Cost, cost_lines, costs_json
-from infrakit_py.render.standing import (
-    ROLLED_BACK,
-    Standing,
-    at_json,
-    phase_line,
-    rollout_json,
-    tally_json,
-    until,
-    version_words,
-    waits_json,
-)
+from infrakit_py.render.documents import ROLLED_BACK, GroupDocument, MachineDocument
+from infrakit_py.render.standing import Standing, at_json, phase_line, rollout_document, until
 from infrakit_py.render.tables import age, table
 from infrakit_py.render.words import ImageNames, counted
+from infrakit_py.stores.codec import encoded
+
+_COLOURS: Final = {
+    Condition.READY.value: "green",
+    Condition.UNHEALTHY.value: "red",
+    Condition.DEAD.value: "red",
+}
+_HEADER: Final = ("MACHINE", "CONDITION", "VERSION", "IMAGE", "ADDRESS", "PROVIDER", "AGE", "HEALTHY", "ID", "")
 
 
 def status_text(
@@ -29,19 +30,7 @@ def status_text(
     """Write a cluster's groups and machines, and what they cost where that is known."""
     lines = [click.style(f"Cluster {spec.name}", bold=True) + f" ({spec.source})", *cost_lines(costs)]
     for standing in standings:
-        plan = standing.plan
-        name = click.style(standing.name, bold=True)
-        lines += ["", f"Group {name}: {plan.ready} of {plan.bounds.count} ready, {_word(standing)}"]
-        lines += [f"  {line}" for line in _rollout(standing, names)]
-        lines += [f"  {names.in_text(wait.reason)}{until(wait.until, now)}" for wait in plan.waits]
-        lines += [f"  {names.in_text(note)}" for note in plan.notes]
-        if plan.block is not None:
-            lines.append(f"  {names.in_text(plan.block.reason)}")
-            lines += [f"  hint: {plan.block.hint}"] if plan.block.hint else []
-        if plan.members:
-            header = ("MACHINE", "CONDITION", "VERSION", "IMAGE", "ADDRESS", "PROVIDER", "AGE", "HEALTHY", "ID", "")
-            rows = [_row(a, names, now) for a in sorted(plan.members, key=place)]
-            lines.append(table(header, rows, indent="  "))
+        lines += ["", *group_lines(group_document(standing, names), now)]
     return "\n".join(lines)
 
 
@@ -49,55 +38,63 @@ def status_json(
     spec: ClusterSpec, standings: Sequence[Standing], names: ImageNames, costs: Sequence[Cost] = ()
 ) -> dict[str, Json]:
     """Return a cluster's groups and machines for programs."""
+    groups = [group_document(standing, names) for standing in standings]
     return {
         "cluster": spec.name,
         "file": spec.source,
-        "converged": all(standing.plan.converged and not standing.target.back_from for standing in standings),
+        "converged": all(group.converged for group in groups),
         "cost": costs_json(costs),
-        "groups": [_group_json(standing, names) for standing in standings],
+        "groups": [encoded(group) for group in groups],
     }
 
 
-def _group_json(standing: Standing, names: ImageNames) -> dict[str, Json]:
-    plan = standing.plan
-    return {
-        "group": standing.name,
-        "converged": plan.converged and not standing.target.back_from,
-        "wanted": plan.bounds.count,
-        **tally_json(plan),
-        **rollout_json(standing, names),
-        "waits": waits_json(plan, names),
-        "notes": [names.in_text(note) for note in plan.notes],
-        "block": names.in_text(plan.block.reason) if plan.block is not None else None,
-        "machines": [_machine_json(a, names) for a in sorted(plan.members, key=place)],
-    }
+def group_document(standing: Standing, names: ImageNames) -> GroupDocument:
+    """Return where a group and its machines stand."""
+    members = sorted(standing.plan.members, key=place)
+    machines = tuple(_machine_document(assessed, names) for assessed in members)
+    return rollout_document(standing, names, machines)
 
 
-def _word(standing: Standing) -> str:
-    plan = standing.plan
-    if plan.block is not None:
-        return click.style("blocked", fg="red")
-    if standing.phase == ROLLED_BACK:
-        return click.style(ROLLED_BACK, fg="red")
-    if plan.stopped:
-        return click.style("stopped", fg="red")
-    if plan.converged:
-        return click.style("converged", fg="green")
-    due = f"{counted(len(plan.actions), 'action')} due" if plan.actions else "waiting"
-    return click.style(due, fg="yellow")
+def group_json(standing: Standing, names: ImageNames) -> Json:
+    """Return where a group and its machines stand, for programs: an entry of `infra status --json`."""
+    return encoded(group_document(standing, names))
 
 
-def _rollout(standing: Standing, names: ImageNames) -> list[str]:
-    """Say where the rollout stands, where there is anything to say."""
-    plan, target = standing.plan, standing.target
-    lines = []
-    if target.back_from is not None:
-        left = f"revision {target.back_from.version.revision} is {names.in_text(standing.why)}"
-        lines.append(f"{standing.phase} to {version_words(target.group.version)}, because {left}")
-    elif plan.block is None and standing.phase != RolloutPhase.COMPLETE:
-        reason = f": {names.in_text(plan.progress.reason)}" if plan.stopped else ""
-        lines.append(f"rollout {phase_line(standing)}{reason}")
+def group_lines(group: GroupDocument, now: float) -> list[str]:
+    """Write where a group and its machines stand."""
+    name = click.style(group.group, bold=True)
+    lines = [f"Group {name}: {group.ready} of {group.wanted} ready, {_word(group)}"]
+    lines += [f"  {line}" for line in _rollout(group)]
+    lines += [f"  {wait.reason}{until(wait.until, now)}" for wait in group.waits]
+    lines += [f"  {note}" for note in group.notes]
+    if group.block is not None:
+        lines.append(f"  {group.block}")
+        lines += [f"  hint: {group.hint}"] if group.hint else []
+    if group.machines:
+        lines.append(table(_HEADER, [_row(machine, now) for machine in group.machines], indent="  "))
     return lines
+
+
+def _word(group: GroupDocument) -> str:
+    if group.block is not None:
+        return click.style("blocked", fg="red")
+    if group.phase == ROLLED_BACK:
+        return click.style(ROLLED_BACK, fg="red")
+    if group.is_stopped:
+        return click.style("stopped", fg="red")
+    if group.converged:
+        return click.style("converged", fg="green")
+    return click.style(f"{counted(group.due, 'action')} due" if group.due else "waiting", fg="yellow")
+
+
+def _rollout(group: GroupDocument) -> list[str]:
+    """Say where the rollout stands, where there is anything to say."""
+    if group.goes_to is not None:
+        return [f"{group.phase} to {group.goes_to}, because {group.because}"]
+    if group.block is None and group.phase != RolloutPhase.COMPLETE:
+        reason = f": {group.progress.reason}" if group.is_stopped else ""
+        return [f"rollout {phase_line(group)}{reason}"]
+    return []
 
 
 def place(assessed: Assessed) -> tuple[int, str]:
@@ -106,55 +103,57 @@ def place(assessed: Assessed) -> tuple[int, str]:
     return (int(slot), "") if slot.isdecimal() else (0, slot)
 
 
-def _row(assessed: Assessed, names: ImageNames, now: float) -> tuple[str, ...]:
-    member, instance = assessed.member, assessed.member.instance
-    colour = {Condition.READY: "green", Condition.UNHEALTHY: "red", Condition.DEAD: "red"}.get(assessed.condition)
-    condition = assessed.condition.value
-    since = member.health.since
+def _row(machine: MachineDocument, now: float) -> tuple[str, ...]:
+    colour = _COLOURS.get(machine.condition)
     return (
-        member.name,
-        click.style(condition, fg=colour) if colour else condition,
-        assessed.version.value,
-        names.of(instance.tags.get(tags.IMAGE, "")) or "-",
-        ",".join(instance.addresses) or "-",
-        member.provider,
-        age(now - instance.launched_at),
-        age(now - since) if since is not None else "-",
-        instance.id,
-        "; ".join(_remarks(assessed, names)),
+        machine.machine,
+        click.style(machine.condition, fg=colour) if colour else machine.condition,
+        machine.version,
+        machine.image or "-",
+        ",".join(machine.addresses) or "-",
+        machine.provider,
+        age_since(machine.launched_at, now),
+        age_since(machine.healthy_since, now),
+        machine.instance,
+        "; ".join(_remarks(machine)),
     )
 
 
-def _remarks(assessed: Assessed, names: ImageNames) -> list[str]:
-    member = assessed.member
-    remarks = ["protected"] if member.protected else []
-    if member.failures:
-        remarks.append(f"{member.failures} before it failed")
-    tells = assessed.version is not Version.CURRENT or assessed.condition is not Condition.READY
-    if tells and assessed.reason:
-        remarks.append(names.in_text(assessed.reason))
-    return remarks
+def age_since(at: str | None, now: float) -> str:
+    """Write how long ago something was, by its time in a document; `-` where that tells none."""
+    try:
+        return age(now - datetime.fromisoformat(at).timestamp()) if at else "-"
+    except ValueError:
+        return "-"
 
 
-def _machine_json(assessed: Assessed, names: ImageNames) -> dict[str, Json]:
+def _remarks(machine: MachineDocument) -> list[str]:
+    remarks = ["protected"] if machine.protected else []
+    if machine.failures:
+        remarks.append(f"{machine.failures} before it failed")
+    tells = machine.version != Version.CURRENT or machine.condition != Condition.READY
+    return [*remarks, machine.reason] if tells and machine.reason else remarks
+
+
+def _machine_document(assessed: Assessed, names: ImageNames) -> MachineDocument:
     member, instance = assessed.member, assessed.member.instance
     since = member.health.since
-    return {
-        "machine": member.name,
-        "instance": instance.id,
-        "provider": member.provider,
-        "condition": assessed.condition.value,
-        "version": assessed.version.value,
-        "reason": names.in_text(assessed.reason),
-        "state": instance.state.value,
-        "image": names.of(instance.tags.get(tags.IMAGE, "")) or None,
-        "addresses": list(instance.addresses),
-        "zone": instance.zone,
-        "launched_at": at_json(instance.launched_at),
-        "healthy_since": at_json(since) if since is not None else None,
-        "protected": member.protected,
-        "failures": member.failures,
-        "tags": dict(instance.tags),
-        "facts": dict(instance.facts),
-        "detail": instance.detail,
-    }
+    return MachineDocument(
+        machine=member.name,
+        instance=instance.id,
+        provider=member.provider,
+        condition=assessed.condition.value,
+        version=assessed.version.value,
+        reason=names.in_text(assessed.reason),
+        state=instance.state.value,
+        image=names.of(instance.tags.get(tags.IMAGE, "")) or None,
+        addresses=instance.addresses,
+        zone=instance.zone,
+        launched_at=at_json(instance.launched_at),
+        healthy_since=at_json(since) if since is not None else None,
+        protected=member.protected,
+        failures=member.failures,
+        tags=instance.tags,
+        facts=instance.facts,
+        detail=instance.detail,
+    )

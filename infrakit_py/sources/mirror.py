@@ -48,6 +48,11 @@ class Mirror:
         self._environment = _with_token(environment, remote)
         self._repository = Repository(self._directory / _MIRROR)
 
+    @property
+    def shown(self) -> str:
+        """The repository and the branch, without what may be a password."""
+        return f"{self._remote.shown} {self._remote.branch}"
+
     def fetch(self) -> str:
         """Ask the remote, and return the commit that the branch is at. GitError where that fails; nothing is lost."""
         self._make()

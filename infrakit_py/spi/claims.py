@@ -11,6 +11,9 @@ from typing import Final, NewType, Protocol
 ONLOOKER: Final = "-"
 """What a member announces that keeps no cluster: it only writes to the store for a while."""
 
+SOURCE_READER: Final = ".sources"
+"""What the controller that reads the source claims. No cluster can be called so."""
+
 Token = NewType("Token", int)
 """Grows with every change of owner."""
 

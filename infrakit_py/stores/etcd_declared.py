@@ -8,6 +8,7 @@ from typing import Final
 from infrakit_py.model.declared import Declared, Origin, RevisionRecord, SourceKind
 from infrakit_py.model.fingerprint import spec_digest as digest_of
 from infrakit_py.model.spec import ClusterSpec
+from infrakit_py.spi.claims import SOURCE_READER
 from infrakit_py.stores import declaring
 from infrakit_py.stores.codec import Unreadable
 from infrakit_py.stores.declaring import InForce
@@ -18,8 +19,6 @@ from infrakit_py.stores.etcd_rows import InForceRow, RevisionRow, read_all
 from infrakit_py.stores.etcd_values import read_packed, required
 from infrakit_py.stores.etcd_wire import Found, Op, delete, get, put
 
-SOURCE_READER: Final = ".sources"
-"""What the controller that reads the sources claims. No cluster can be called so."""
 _SPECS_AT_ONCE: Final = 10
 
 

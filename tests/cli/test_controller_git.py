@@ -119,7 +119,7 @@ def test_a_cluster_that_leaves_the_repository_loses_no_machine(team: Team, start
     document = team.declared(1)
     document["metadata"]["name"] = "other"
     team.push(document)
-    controller.says("no file declares it any more: its machines stay as they are")
+    controller.says("nobody declares it any more: its machines stay as they are")
     eventually(lambda: team.sizes() == 3, "the new cluster's machine, and the old one's")
 
 

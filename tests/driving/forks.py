@@ -30,7 +30,7 @@ _FOR_ALL: Final = (
     "infrakit_py.cli.changing",
     "infrakit_py.cli.destroy",
     "infrakit_py.cli.failure",
-    "infrakit_py.cli.looking",
+    "infrakit_py.app.looking",
 )
 """What the ancestor imports, and its forks therefore need not."""
 

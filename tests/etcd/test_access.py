@@ -18,11 +18,13 @@ from tests.etcd.servers import Servers, Tls, running, until
 
 INTENT = Intent("shop", "web", "local", "0", 0, None, "v1-abc", 1000.0)
 PASSWORD = "not-to-be-seen"
+PATIENT_TTL = 60.0
+"""etcd takes its time to look at a password, the more so where much else runs."""
 
 
 def use(address: EtcdAddress) -> None:
     """Live, own, write, read, and go."""
-    store, claims = open_etcd(address, "one")
+    store, claims = open_etcd(replace(address, ttl_seconds=PATIENT_TTL), "one")
     try:
         claims.beat()
         with store.exclusive("shop"):
@@ -126,7 +128,7 @@ def test_who_is_not_known_is_told_so_without_the_password(guarded: Servers) -> N
 
 def test_a_token_that_is_not_known_any_more_is_asked_for_anew(guarded: Servers) -> None:
     (node,) = guarded.nodes
-    store, claims = open_etcd(_as_user(guarded), "one")
+    store, claims = open_etcd(replace(_as_user(guarded), ttl_seconds=PATIENT_TTL), "one")
     claims.beat()
     node.kill()
     guarded.start(node)

@@ -13,10 +13,10 @@ from infrakit_py.errors import ClusterLocked, Fenced, StoreError
 from infrakit_py.model.declared import SourceKind
 from infrakit_py.model.instance import InstanceId
 from infrakit_py.model.revision import VersionState
+from infrakit_py.spi.claims import SOURCE_READER
 from infrakit_py.spi.store import Intent, Pause
 from infrakit_py.stores.etcd_calls import EtcdCalls
 from infrakit_py.stores.etcd_claims import EtcdClaims
-from infrakit_py.stores.etcd_declared import SOURCE_READER
 from infrakit_py.stores.etcd_keys import Keys
 from infrakit_py.stores.etcd_store import EtcdStore
 from tests.etcd.servers import Servers, until

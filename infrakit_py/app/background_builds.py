@@ -8,7 +8,7 @@ from infrakit_py.errors import InfrakitError
 from infrakit_py.model.spec import ClusterSpec
 
 if TYPE_CHECKING:
-    from infrakit_py.app import App
+    from infrakit_py.app.root import App
     from infrakit_py.images.builds import Progress
 
 _REBUILD_SECONDS: Final = 300.0

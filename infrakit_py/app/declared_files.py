@@ -1,16 +1,17 @@
 """Files that are declared and may change: read again when they did, and believed once they are at rest."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from infrakit_py.cli.background_builds import BackgroundBuilds, Declaration
+from infrakit_py.app.background_builds import BackgroundBuilds, Declaration
 from infrakit_py.errors import InfrakitError
+from infrakit_py.model.declared import SourceKind
 from infrakit_py.model.spec import Image, ImageForm, Signed
 
 if TYPE_CHECKING:
-    from infrakit_py.app import App
+    from infrakit_py.app.root import App
     from infrakit_py.images.builds import Progress
 
 _REREAD_SECONDS: Final = 10.0
@@ -27,16 +28,36 @@ class DeclaredFiles:
     has built yet are built beside, and what they say counts once that is done.
     """
 
-    def __init__(self, paths: Sequence[Path], app: "App", declaration: Declaration, progress: "Progress") -> None:
+    kind = SourceKind.FILES
+    version = newest = ""
+    in_progress = ""
+    complaint = ""
+
+    def __init__(self, paths: Sequence[Path], app: "App", progress: "Progress") -> None:
         self._paths = paths
         self._app = app
         self._images = _Images()
-        self._declaration = declaration
-        self._told: Declaration | InfrakitError = declaration
-        self._seen: Declaration | InfrakitError = declaration
+        self._declaration: Declaration = ()
+        self._told: Declaration | InfrakitError = ()
+        self._seen: Declaration | InfrakitError = ()
         self._marks: Mapping[str, _Mark] = {}
         self._reread_at = 0.0
         self._building = BackgroundBuilds(app, progress)
+        self.place = ", ".join(str(path.absolute()) for path in paths)
+
+    def first(self, build: Callable[[Declaration], Declaration]) -> Declaration:
+        """Return what the files declare to begin with. InfrakitError where they are wrong, or images not built."""
+        try:
+            declaration = build(self._app.load(self._paths, self._images))
+        except InfrakitError as exc:
+            self._told = self._seen = exc
+            raise
+        self._declaration = self._told = self._seen = declaration
+        return declaration
+
+    def wake(self) -> None:
+        """Read the files at the next look, changed or not."""
+        self._reread_at = 0.0
 
     def news(self) -> Declaration | InfrakitError | None:
         """Return what the files declare, or what is wrong with them, if that has changed."""

@@ -1,6 +1,6 @@
 """A person's word on rollouts, written to the store: pause, resume, undo. Nothing else is touched."""
 
-from infrakit_py.app import Rollouts
+from infrakit_py.app.root import Rollouts
 from infrakit_py.engine.cluster import Group
 from infrakit_py.engine.versions import RESUMED
 from infrakit_py.errors import UsageError

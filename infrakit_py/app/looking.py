@@ -6,20 +6,24 @@ from infrakit_py.app.workbench import Workbench
 from infrakit_py.engine.forecast import Forecast
 from infrakit_py.model.plan import GroupPlan
 from infrakit_py.model.revision import VersionRecord
+from infrakit_py.model.spec import Json
 from infrakit_py.render.costs import Cost, costs
 from infrakit_py.render.standing import Standing
+from infrakit_py.render.status import status_json
 from infrakit_py.render.words import ImageNames
 
 
 def standings(bench: Workbench, plans: Mapping[str, GroupPlan]) -> Mapping[str, Standing]:
     """Return where each group stands, by the plans of a look."""
-    found: dict[str, Standing] = {}
-    for name, plan in plans.items():
-        group = bench.cluster.groups[name]
-        wanted = group.version.fingerprint if group.version is not None else ""
-        record = next((r for r in _records(bench, name) if r.version.fingerprint == wanted), None)
-        found[name] = Standing(group, bench.versions.target(group), plan, record)
-    return found
+    return {name: _standing(bench, name, plan, _records(bench, name)) for name, plan in plans.items()}
+
+
+def group_document(bench: Workbench, name: str, plan: GroupPlan) -> Json:
+    """Return where one group stands, for programs, as `infra status --json` does."""
+    records = _records(bench, name)
+    names = ImageNames([*(record.version.image for record in records), *bench.spec.images.values()])
+    groups = status_json(bench.spec, [_standing(bench, name, plan, records)], names)["groups"]
+    return groups[0] if isinstance(groups, list) else None
 
 
 def image_names(bench: Workbench) -> ImageNames:
@@ -49,6 +53,13 @@ def _unseen_providers(bench: Workbench, groups: Iterable[str]) -> set[str]:
     """Return the providers whose machines are not all seen. A group that nobody declares may be at any of them."""
     homes = {bench.cluster.groups[name].desired.provider for name in groups}
     return set(bench.cluster.providers) if "" in homes else homes
+
+
+def _standing(bench: Workbench, name: str, plan: GroupPlan, records: Sequence[VersionRecord]) -> Standing:
+    group = bench.cluster.groups[name]
+    wanted = group.version.fingerprint if group.version is not None else ""
+    record = next((r for r in records if r.version.fingerprint == wanted), None)
+    return Standing(group, bench.versions.target(group), plan, record)
 
 
 def _records(bench: Workbench, group: str) -> list[VersionRecord]:

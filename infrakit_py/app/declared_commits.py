@@ -6,12 +6,13 @@ from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING
 
-from infrakit_py.cli.background_builds import BackgroundBuilds, Declaration
+from infrakit_py.app.background_builds import BackgroundBuilds, Declaration
 from infrakit_py.errors import InfrakitError, Problem, SpecError, UsageError
+from infrakit_py.model.declared import SourceKind
 from infrakit_py.sources.mirror import Mirror
 
 if TYPE_CHECKING:
-    from infrakit_py.app import App
+    from infrakit_py.app.root import App
     from infrakit_py.images.builds import Progress
 
 _SHOWN: int = 12
@@ -25,6 +26,8 @@ class DeclaredCommits:
 
     One commit is taken up at a time: read and built where it lies, then put in force. A newer one waits for that.
     """
+
+    kind = SourceKind.GIT
 
     def __init__(
         self, mirror: Mirror, paths: Sequence[Path], app: "App", progress: "Progress", say: Say, poll_seconds: float
@@ -42,8 +45,12 @@ class DeclaredCommits:
         """The commit that was taken up last, whatever became of it."""
         self._unbuilt: Declaration | None = None
         """What it declares, as long as its images are not built."""
-        self._in_force = ""
-        self._complaint = ""
+        self.version = ""
+        """The commit that is in force."""
+        self.complaint = ""
+        self._refusal: InfrakitError | None = None
+        """Why the commit that was found to begin with does not count, until somebody has asked."""
+        self.place = f"{mirror.shown} {' '.join(str(path) for path in self._paths)}"
 
     def first(self, build: Callable[[Declaration], Declaration]) -> Declaration:
         """Return what counts to begin with: what the branch declares now, else what was in force before a restart.
@@ -51,7 +58,7 @@ class DeclaredCommits:
         InfrakitError where there is neither, or its images cannot be built.
         """
         self._check_paths()
-        self._in_force = self._seen = self._mirror.in_force
+        self.version = self._seen = self._mirror.in_force
         try:
             self._seen = self._mirror.fetch()
             self._unbuilt = self._read(self._seen)
@@ -61,13 +68,16 @@ class DeclaredCommits:
                 raise declared
             return declared
         except InfrakitError as exc:
-            if not self._in_force:
+            if not self.version:
                 raise
-            self._say("refused", f"{exc}; {self._kept()}")
+            self._refusal = self._refused(exc)
             return build(self._app.load([self._mirror.current / path for path in self._paths]))
 
     def news(self) -> Declaration | InfrakitError | None:
         """Return what the branch declares, or why its newest commit does not count, if that has changed."""
+        if self._refusal is not None:
+            refusal, self._refusal = self._refusal, None
+            return refusal
         if self._building.is_busy:
             built = self._building.ended()
             if isinstance(built, InfrakitError):
@@ -82,6 +92,20 @@ class DeclaredCommits:
         self._fetch_at = self._app.clock.now() + self._poll_seconds
         return self._heard(self._fetched)
 
+    @property
+    def newest(self) -> str:
+        """The commit that was seen last, whatever became of it."""
+        return self._seen
+
+    @property
+    def in_progress(self) -> str:
+        """The commit that is being built, or could not be yet."""
+        return self._seen if self._unbuilt is not None else ""
+
+    def wake(self) -> None:
+        """Ask the repository at the next look."""
+        self._fetch_at = 0.0
+
     def close(self) -> None:
         """End a build that is under way."""
         self._building.stop()
@@ -95,12 +119,12 @@ class DeclaredCommits:
     def _heard(self, fetched: str | InfrakitError | None) -> Declaration | InfrakitError | None:
         """Take up what the remote said. That it cannot be reached is said once; what is in force stays."""
         if not isinstance(fetched, str):
-            if fetched is not None and str(fetched) != self._complaint:
-                self._complaint = str(fetched)
+            if fetched is not None and str(fetched) != self.complaint:
+                self.complaint = str(fetched)
                 self._say("unreachable", f"{fetched}; what is in force stays")
             return None
-        if self._complaint:
-            self._complaint = ""
+        if self.complaint:
+            self.complaint = ""
             self._say("reachable", "the repository answers again")
         if fetched != self._seen:
             return self._take_up(fetched)
@@ -139,8 +163,8 @@ class DeclaredCommits:
             declared = self._app.load([self._mirror.current / path for path in self._paths])
         except InfrakitError as exc:
             return self._refused(exc)
-        if self._in_force != self._seen:
-            self._in_force = self._seen
+        if self.version != self._seen:
+            self.version = self._seen
             self._say("in force", self._called(self._seen))
         return declared
 
@@ -149,7 +173,7 @@ class DeclaredCommits:
         return why
 
     def _kept(self) -> str:
-        return f"{self._in_force[:_SHOWN]} stays in force" if self._in_force else "nothing is in force"
+        return f"{self.version[:_SHOWN]} stays in force" if self.version else "nothing is in force"
 
     def _called(self, commit: str) -> str:
         return f"commit {commit[:_SHOWN]} ({self._mirror.subject(commit)})"

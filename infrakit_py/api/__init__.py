@@ -1,0 +1,1 @@
+"""HTTP: what a running controller tells and is told. It decides nothing itself."""
