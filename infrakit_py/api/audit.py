@@ -31,6 +31,9 @@ _NO_ACTIONS: Final = frozenset(
     )
 )
 """What is seen, waited for, or goes on. All else is done by somebody."""
+_BEGUN: Final = frozenset(
+    kind.value for kind in (EventKind.CREATING, EventKind.FINISHING, EventKind.DRAINING, EventKind.DESTROYING)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +79,7 @@ class AuditLog:
                 "group": event.group,
                 "revision": event.revision or None,
                 "reason": event.text,
-                "result": "failed" if event.kind == EventKind.FAILED.value else "done",
+                "result": _result_of(event.kind),
             }
         )
 
@@ -152,3 +155,9 @@ def _result(status: int) -> str:
     if status >= 500:
         return "failed"
     return "refused" if status >= 400 else "done"
+
+
+def _result_of(kind: str) -> str:
+    if kind == EventKind.FAILED.value:
+        return "failed"
+    return "begun" if kind in _BEGUN else "done"

@@ -26,7 +26,6 @@ from infrakit_py.api.inputs import (
 )
 from infrakit_py.api.operations import Asked, Change, Reply
 from infrakit_py.api.problems import Refusal
-from infrakit_py.api.reading import known
 from infrakit_py.api.webhook import is_authentic
 
 ONE_FILE: Final = "cluster.yml"
@@ -54,14 +53,11 @@ class Changing:
 
     def withdraw(self, asked: Asked[WithdrawQuery, NoBody]) -> Reply:
         cluster, prune = asked.path["cluster"], asked.query.prune
-        standing = known(self._controls, cluster)
         self._controls.withdraw(cluster, asked.actor, prune=prune)
-        change = Change(cluster, revision=standing.declared.revision)
-        return Reply(WithdrawnDocument(cluster=cluster, prune=prune), changes=(change,))
+        return Reply(WithdrawnDocument(cluster=cluster, prune=prune), changes=(Change(cluster),))
 
     def scale(self, asked: Asked[Query, ScaleBody]) -> Reply:
         cluster, group, size = asked.path["cluster"], asked.path["group"], asked.body.size
-        self._require_groups(cluster, [group])
         applied = self._controls.scale(cluster, group, size, asked.actor, expected=asked.body.expected)
         document = ScaledDocument(
             cluster=cluster, group=group, size=size, revision=applied.revision, changed=applied.changed
@@ -69,15 +65,15 @@ class Changing:
         return Reply(document, changes=(Change(cluster, group, applied.revision, applied.changed),))
 
     def pause(self, asked: Asked[Query, RolloutBody]) -> Reply:
-        cluster, groups = self._named(asked)
+        cluster, groups = asked.path["cluster"], asked.body.groups or []
         return _done(cluster, self._controls.pause(cluster, groups, asked.body.reason, asked.actor))
 
     def resume(self, asked: Asked[Query, RolloutBody]) -> Reply:
-        cluster, groups = self._named(asked)
+        cluster, groups = asked.path["cluster"], asked.body.groups or []
         return _done(cluster, self._controls.resume(cluster, groups, asked.actor))
 
     def undo(self, asked: Asked[Query, RolloutBody]) -> Reply:
-        cluster, groups = self._named(asked)
+        cluster, groups = asked.path["cluster"], asked.body.groups or []
         return _done(cluster, self._controls.undo(cluster, groups, asked.body.reason, asked.actor))
 
     def wake(self, asked: Asked[Query, RawBody]) -> Reply:
@@ -87,17 +83,6 @@ class Changing:
             raise Refusal(HTTPStatus.UNAUTHORIZED, "the call is not signed with the webhook's secret")
         self._controls.wake_sources()
         return Reply(AcceptedDocument(), HTTPStatus.ACCEPTED)
-
-    def _named(self, asked: Asked[Query, RolloutBody]) -> tuple[str, Sequence[str]]:
-        cluster, groups = asked.path["cluster"], asked.body.groups or []
-        self._require_groups(cluster, groups)
-        return cluster, groups
-
-    def _require_groups(self, cluster: str, groups: Sequence[str]) -> None:
-        standing = known(self._controls, cluster)
-        for group in groups:
-            if group not in standing.declared.spec.groups and group not in standing.groups:
-                raise Refusal(HTTPStatus.NOT_FOUND, f"cluster {cluster}: no group is called {group!r}")
 
 
 def _done(cluster: str, done: Sequence[tuple[str, str]]) -> Reply:

@@ -53,7 +53,8 @@ class Applied:
 class Controls(Protocol):
     """A running controller. Safe for threads. Reads wait for no write and call no provider.
 
-    Any of them may raise InfrakitError; StoreError means that the store does not answer now.
+    Any of them may raise InfrakitError; StoreError means that the store does not answer now, UnknownName that nobody
+    declares such a cluster or group.
     """
 
     def is_alive(self) -> bool:
@@ -98,7 +99,7 @@ class Controls(Protocol):
         ...
 
     def withdraw(self, cluster: str, actor: str, *, prune: bool) -> None:
-        """Keep the cluster no more; `prune`: destroy its machines. UsageError where nobody declares it."""
+        """Keep the cluster no more; `prune`: destroy its machines."""
         ...
 
     def scale(self, cluster: str, group: str, size: int, actor: str, *, expected: int | None = None) -> Applied:

@@ -61,7 +61,7 @@ class Bundles:
             for name, text in files.items():
                 file = scratch / name
                 file.parent.mkdir(parents=True, exist_ok=True)
-                file.write_text(text, errors="replace")
+                file.write_text(text, encoding="utf-8", errors="replace")
             if not keep:
                 yield Bundle(scratch)
                 return

@@ -233,7 +233,9 @@ class Host:
                 return None
         elif owner_of(declared.spec.name, members) != self._claims.member:
             return None
-        return Task(declared.spec, declared.revision, prune=declared.withdrawn and declared.prune)
+        prune = declared.withdrawn and declared.prune
+        by = "the API" if declared.origin.kind is SourceKind.API else ""
+        return Task(declared.spec, declared.revision, prune=prune, declared_by=by)
 
     def _why_left(self, declared: Declared, members: tuple[str, ...]) -> str:
         if declared.withdrawn and not declared.prune:

@@ -33,6 +33,12 @@ class Task:
     spec: ClusterSpec
     revision: int = 0
     prune: bool = False
+    declared_by: str = ""
+    """What people call whoever declares it, where that is not the spec's file."""
+
+    @property
+    def place(self) -> str:
+        return self.declared_by or self.spec.source
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,7 +70,7 @@ class Fleet:
         for name, task in self._wanted.items():
             kept = self._kept.get(name)
             if kept is not None and kept.keeper.task != task:
-                what = f"{task.spec.source} has changed" if not task.prune else "nobody declares it any more"
+                what = f"{task.place} has changed" if not task.prune else "nobody declares it any more"
                 self._tell(name, News.CHANGED if not task.prune else News.PRUNING, what)
                 kept.keeper.change(task)
         self.tend()
@@ -147,7 +147,7 @@ class Fleet:
         if task.prune:
             self._tell(name, News.PRUNING, "nobody declares it any more")
         else:
-            self._tell(name, News.KEEPING, f"as {task.spec.source} declares it")
+            self._tell(name, News.KEEPING, f"as {task.place} declares it")
         self._kept[name].thread.start()
 
     def _let_go(self, name: str) -> None:

@@ -25,6 +25,9 @@ _QUIET: Final = {
     "GIT_ADVICE": "0",
     "LC_ALL": "C",
 }
+_NOBODY_TO_ASK: Final = {"SSH_ASKPASS": "/bin/false", "SSH_ASKPASS_REQUIRE": "force"}
+"""ssh asks no terminal either (OpenSSH 8.4 and later; see ssh(1)), unless somebody has said whom to ask."""
+_REMOTE: Final = "Could not read from remote repository."
 
 
 _ELSEWHERE: Final = frozenset(
@@ -138,7 +141,7 @@ def run_git(
         done = subprocess.run(
             command,
             cwd=directory,
-            env={**_at_home(os.environ if environment is None else environment), **_QUIET},
+            env={**_NOBODY_TO_ASK, **_at_home(os.environ if environment is None else environment), **_QUIET},
             capture_output=True,
             stdin=subprocess.DEVNULL,
             timeout=seconds,
@@ -151,11 +154,19 @@ def run_git(
     except (OSError, subprocess.TimeoutExpired) as exc:
         raise GitError(f"git {arguments[0]} did not end well: {exc}") from exc
     if done.returncode not in accept:
-        said = done.stderr.decode(errors="replace").strip().splitlines()
-        fatal = next((line for line in said if line.startswith(("fatal: ", "error: "))), said[-1] if said else "")
-        why = fatal.removeprefix("fatal: ").removeprefix("error: ") or "it found nothing"
+        why = _why(done.stderr.decode(errors="replace").strip().splitlines())
         raise GitError(f"{directory}: git: {why}")
     return done.stdout
+
+
+def _why(said: Sequence[str]) -> str:
+    """Return the line that says why git failed, with ssh's reason before it where that has one."""
+    numbers = [number for number, line in enumerate(said) if line.startswith(("fatal: ", "error: "))]
+    number = numbers[0] if numbers else len(said) - 1
+    if number < 0:
+        return "it found nothing"
+    why = said[number].removeprefix("fatal: ").removeprefix("error: ")
+    return f"{said[number - 1].strip()}: {why}" if why == _REMOTE and number else why
 
 
 def _at_home(environment: Mapping[str, str]) -> dict[str, str]:

@@ -7,6 +7,7 @@ from itertools import islice
 from typing import Final
 
 from infrakit_py.model.declared import Occurrence, SourceStatus
+from infrakit_py.spi.claims import SOURCE_READER
 from infrakit_py.stores import etcd_wire, past
 from infrakit_py.stores.codec import Unreadable
 from infrakit_py.stores.etcd_keys import EVENTS, HIGHEST, LAST, SOURCES, STANDINGS, numbered
@@ -29,7 +30,8 @@ class EtcdEvents:
     def note_source(self, status: SourceStatus) -> None:
         content = packed_value(status, f"where source {status.name} stands")
         key = self._keys.key(SOURCES, status.name)
-        self._ledger.write((_NOBODY_S, SOURCES), (), lambda: [put(key, content)])
+        reader = (Rule(SOURCE_READER, anyone=True),)
+        self._ledger.write((_NOBODY_S, SOURCES), reader, lambda: [put(key, content)])
 
     def sources(self) -> Mapping[str, SourceStatus]:
         (rows,) = self._ledger.all_under(self._keys.under(SOURCES))

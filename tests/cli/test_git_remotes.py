@@ -57,18 +57,19 @@ def test_a_branch_is_followed_by_ssh(team: Team, by_ssh: SshHost, start: Start) 
 
 
 @pytest.mark.parametrize(
-    ("key", "hosts"),
-    [("stranger", "hosts"), ("known", "other_hosts")],
+    ("key", "hosts", "why"),
+    [("stranger", "hosts", "Permission denied"), ("known", "other_hosts", "Host key verification failed")],
     ids=["a key that the host does not know", "a host with another key"],
 )
 def test_who_is_not_let_in_by_ssh_is_told_so_and_waits_for_no_answer(
-    team: Team, by_ssh: SshHost, key: str, hosts: str
+    team: Team, by_ssh: SshHost, key: str, hosts: str, why: str
 ) -> None:
     team.push(team.declared(1))
     shell = told(team, GIT_SSH_COMMAND=by_ssh.command(key, hosts))
     result = shell.infra("controller", "--git", by_ssh.url(team.bare), "clusters")
     assert result.code == 1
     assert "cannot fetch main of ssh://" in result.err
+    assert why in result.err
     assert team.sizes() == 0
 
 
