@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from infrakit_py.errors import PluginError
 from infrakit_py.loading.catalog import PluginCatalog
+from infrakit_py.loading.controller_file import ControllerDocument
 from infrakit_py.loading.documents import ClusterDocument, FlavorEntry
 from infrakit_py.model.spec import FlavorSpec
 
@@ -31,9 +32,19 @@ def schema(catalog: PluginCatalog) -> dict[str, Any]:
     definitions["FlavorEntry"] = {"oneOf": _flavors(catalog, definitions)}
     for part in ("providers", "images", "groups"):
         document["properties"][part]["additionalProperties"] = False
+    return _whole("infrakit-py cluster", document, definitions)
+
+
+def controller_schema() -> dict[str, Any]:
+    """Return the schema of a controller's configuration."""
+    document = ControllerDocument.model_json_schema()
+    return _whole("infrakit-py controller", document, document.pop("$defs"))
+
+
+def _whole(title: str, document: Mapping[str, Any], definitions: Mapping[str, Any]) -> dict[str, Any]:
     whole = _tidied({**document, "$defs": definitions})
     whole["$defs"][_VARIABLE] = {"type": "string", "pattern": r"\$\{env:", "description": "${env:NAME:-default}"}
-    return {"$schema": _DRAFT, "title": "infrakit-py cluster", **whole}
+    return {"$schema": _DRAFT, "title": title, **whole}
 
 
 def _providers(catalog: PluginCatalog, definitions: dict[str, Any]) -> tuple[list[Any], list[Any]]:

@@ -3,9 +3,11 @@
 from pathlib import Path
 
 import pytest
+from jsonschema import Draft202012Validator
 
 from infrakit_py.errors import SpecError
 from infrakit_py.loading.controller_file import is_loopback, load_controller, split_listen
+from infrakit_py.loading.schema import controller_schema
 from infrakit_py.model.controller import ApiAddress, ControllerSettings, EtcdAddress, GitSource, LogFormat
 
 HEAD = "apiVersion: infrakit-py/v1alpha1\nkind: Controller\n"
@@ -180,3 +182,18 @@ def test_what_is_no_address_is_refused(written: str) -> None:
 )
 def test_who_reaches_an_address_is_known(host: str, only_here: bool) -> None:
     assert is_loopback(host) is only_here
+
+
+def test_the_schema_for_editors_takes_what_is_valid_and_refuses_what_is_not() -> None:
+    schema = Draft202012Validator(controller_schema())
+    valid = {
+        "apiVersion": "infrakit-py/v1alpha1",
+        "kind": "Controller",
+        "name": "${env:POD}",
+        "sources": {"git": {"url": "https://git.example.com/ops.git", "poll": "30s"}},
+        "api": {"listen": "127.0.0.1:7180"},
+    }
+
+    schema.validate(valid)
+    assert not schema.is_valid({**valid, "sorces": {}})
+    assert not schema.is_valid({**valid, "sources": {"git": {"poll": "30"}}})
