@@ -7,7 +7,7 @@ from functools import partial
 from http import HTTPStatus
 from ipaddress import ip_address
 from itertools import groupby
-from typing import Final, cast
+from typing import Any, Final, cast
 
 import structlog
 from pydantic import BaseModel
@@ -21,12 +21,13 @@ from starlette.types import Receive, Scope, Send
 from infrakit_py.api import audit
 from infrakit_py.api.bodies import read_body, read_query
 from infrakit_py.api.feed import Feed, Listener
-from infrakit_py.api.inputs import StreamQuery
+from infrakit_py.api.inputs import MAX_NUMBER, StreamQuery
 from infrakit_py.api.operations import EVENTS, AnyOperation, Asked, Change, Reply
 from infrakit_py.api.problems import PROBLEM_TYPE, Refusal, refusal_of
 from infrakit_py.api.threads import Threads
 from infrakit_py.api.tokens import Caller, Role, Tokens
 from infrakit_py.errors import InfrakitError
+from infrakit_py.model.spec import Json
 
 _HEADERS: Final = {
     "Cache-Control": "no-store",
@@ -73,6 +74,7 @@ class Application:
         """`count` hears of each answer: the operation's name and the status."""
         self._doors = doors
         self._threads = threads
+        self._writing = Threads()  # a change may take minutes, and nobody who reads waits for one
         self._feed = feed
         self._audit_log = audit_log
         self._count = count
@@ -105,35 +107,30 @@ class Application:
     async def _answered(self, operation: AnyOperation, request: Request, note: "_Note") -> Response:
         note.caller = self._doors.identify(operation, request.headers)
         _require_role(operation, note.caller)
-        query = read_query(operation, request)
+        note.query = query = read_query(operation, request)
         note.body = body = await read_body(operation, request)
         path = cast(Mapping[str, str], request.path_params)
         actor = note.caller.name if note.caller is not None else ""
         asked = Asked(path, query, body, actor, request.headers if operation.takes_raw else {})
         if operation.handle is None:
             return await self._stream(cast(StreamQuery, query), request)
-        ask = self._threads.promptly if operation.prompt else self._threads.call
+        threads = self._writing if operation.writes else self._threads
+        ask = threads.promptly if operation.prompt else threads.call
         try:
-            reply = await ask(partial(operation.handle, asked))
-            note.changes = reply.changes
-            return await self._written(reply)
+            reply, content = await ask(partial(_carried_out, operation, asked))
         except InfrakitError as exc:
             refusal = refusal_of(exc)
             if refusal.status is HTTPStatus.INTERNAL_SERVER_ERROR:
                 _log.error("api.failed", operation=operation.name, error=str(exc))
             raise refusal from exc
-
-    async def _written(self, reply: Reply) -> Response:
-        content = reply.content
-        if isinstance(content, BaseModel):  # large ones take their time
-            content = await self._threads.call(partial(_encoded, content))
+        note.changes = reply.changes
         return Response(content, reply.status.value, _HEADERS, reply.media_type)
 
     async def _stream(self, query: StreamQuery, request: Request) -> Response:
         after = query.after
         if written := request.headers.get(_EVENT_ID, ""):
-            if not (written.isascii() and written.isdecimal() and len(written) < 20):
-                raise Refusal(HTTPStatus.BAD_REQUEST, "Last-Event-ID: must be a whole number")
+            if not (written.isascii() and written.isdecimal() and len(written) < 20 and int(written) <= MAX_NUMBER):
+                raise Refusal(HTTPStatus.BAD_REQUEST, "Last-Event-ID: must be the number of an event")
             after = int(written)
         if request.method == "HEAD":
             return Response(None, headers=_HEADERS, media_type=EVENTS)
@@ -149,6 +146,7 @@ class _Note:
 
     def __init__(self) -> None:
         self.caller: Caller | None = None
+        self.query: BaseModel | None = None
         self.body: BaseModel | None = None
         self.changes: tuple[Change, ...] = ()
 
@@ -165,7 +163,16 @@ class _Note:
             result=status,
             detail=detail,
             changes=self.changes,
+            options=self._options,
         )
+
+    @property
+    def _options(self) -> Mapping[str, Json]:
+        """Return what was chosen, but for what may be secret."""
+        chosen: dict[str, Json] = self.query.model_dump(exclude_defaults=True) if self.query is not None else {}
+        if self.body is not None:
+            chosen |= self.body.model_dump(include={"size", "expected"}, exclude_none=True)
+        return chosen
 
 
 class _Place:
@@ -231,8 +238,14 @@ def _is_of_this_machine(host: str) -> bool:
         return False
 
 
-def _encoded(document: BaseModel) -> bytes:
-    return json.dumps(document.model_dump(mode="json"), separators=(",", ":")).encode()
+def _carried_out(operation: AnyOperation, asked: Asked[Any, Any]) -> tuple[Reply, bytes]:
+    """Do what was asked for, and write the answer: large ones take their time."""
+    if operation.handle is None:
+        raise TypeError(f"{operation.name} has no single answer")
+    reply = operation.handle(asked)
+    if isinstance(reply.content, bytes):
+        return reply, reply.content
+    return reply, json.dumps(reply.content.model_dump(mode="json"), separators=(",", ":")).encode()
 
 
 def _refused(request: Request, exc: Exception) -> Response:

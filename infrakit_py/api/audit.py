@@ -6,7 +6,7 @@ Writing never fails whoever does something: what cannot be written is complained
 import json
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
 from typing import Final
@@ -50,6 +50,7 @@ class Request:
     result: int
     detail: str = ""
     changes: tuple[Change, ...] = ()
+    options: Mapping[str, Json] = field(default_factory=dict)
 
 
 class AuditLog:
@@ -100,6 +101,8 @@ class AuditLog:
             "result": _result(request.result),
             "status": request.result,
         }
+        if request.options:
+            entry["options"] = request.options
         if request.detail:
             entry["detail"] = request.detail
         if changes:

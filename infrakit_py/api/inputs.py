@@ -10,7 +10,7 @@ from infrakit_py.loading.fields import Size
 
 MAX_LIMIT: Final = 10_000
 DEFAULT_LIMIT: Final = 1_000
-_MAX_NUMBER: Final = 2**63 - 1
+MAX_NUMBER: Final = 2**63 - 1
 _MAX_PATH: Final = 500
 _MAX_FILES: Final = 1_000
 _MAX_REASON: Final = 500
@@ -52,13 +52,12 @@ def _single_line(text: str) -> str:
     return text
 
 
-Number: TypeAlias = Annotated[int, Field(ge=0, le=_MAX_NUMBER)]
-QueryNumber: TypeAlias = Annotated[int, BeforeValidator(_whole), Field(ge=0, le=_MAX_NUMBER)]
+QueryNumber: TypeAlias = Annotated[int, BeforeValidator(_whole), Field(ge=0, le=MAX_NUMBER)]
 Limit: TypeAlias = Annotated[int, BeforeValidator(_whole), Field(ge=1, le=MAX_LIMIT)]
 Truth: TypeAlias = Annotated[bool, BeforeValidator(_truth)]
 FilePath: TypeAlias = Annotated[str, AfterValidator(_relative), Field(min_length=1, max_length=_MAX_PATH)]
 Reason: TypeAlias = Annotated[str, AfterValidator(_single_line), Field(max_length=_MAX_REASON)]
-Revision: TypeAlias = Annotated[int, Field(ge=0, le=_MAX_NUMBER)]
+Revision: TypeAlias = Annotated[int, Field(ge=0, le=MAX_NUMBER)]
 
 
 class Query(BaseModel):

@@ -67,14 +67,14 @@ class Running:
         """Take up another source, and tokens and certificates anew. What needs a restart is said."""
         fixed = ("name", "etcd", "api", "audit_log", "parallelism", "allow_mass_destroy", "traces")
         changed = [name for name in fixed if getattr(settings, name) != getattr(self.settings, name)]
+        if self.server is not None:
+            self.server.reload()  # first of all: what is wrong is found before anything has changed
         if (settings.files, settings.git, settings.prune) != (
             self.settings.files,
             self.settings.git,
             self.settings.prune,
         ):
             self.host.replace_source(self.make_intake(settings))
-        if self.server is not None:
-            self.server.reload()
         self.settings = settings
         self.host.wake_sources()
         text = "tokens, certificates and sources are read anew"

@@ -23,6 +23,7 @@ def site(tmp_path: Path) -> Iterator[Site]:
     site.declare()
     yield site
     site.answers.set()
+    site.changes.set()
 
 
 @pytest.fixture
@@ -59,6 +60,7 @@ def serving(site: Site, metrics: Metrics, audit_log: AuditLog) -> Iterator[Serve
             address = ApiAddress(**{"port": 0, **settings})  # type: ignore[arg-type]
             server = serve(site, address, metrics, audit_log)
             stack.callback(server.stop)
+            stack.callback(site.changes.set)
             stack.callback(site.answers.set)
             return server
 

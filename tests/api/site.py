@@ -10,7 +10,7 @@ from typing import Final
 from infrakit_py.api.controls import Applied, ControllerStanding, Readiness, Standing
 from infrakit_py.app.root import App
 from infrakit_py.clock import Clock, SystemClock
-from infrakit_py.errors import Conflict, InfrakitError, Problem, SpecError, UsageError
+from infrakit_py.errors import Conflict, InfrakitError, Problem, SpecError, UnknownName, UsageError
 from infrakit_py.model.declared import Declared, Occurrence, Origin, RevisionRecord, SourceKind, SourceStatus
 from infrakit_py.model.fingerprint import spec_digest
 from infrakit_py.model.revision import HistoryEntry
@@ -42,6 +42,9 @@ groups:
 """
 
 
+_SHOWN: Final = 100
+
+
 class Site:
     """See `infrakit_py.api.controls.Controls`. A store that does not answer is one that raises, or lets wait."""
 
@@ -53,6 +56,9 @@ class Site:
         self.failure: Exception | None = None
         self.answers = Flag()
         self.answers.set()
+        self.changes = Flag()
+        """Set: what shall be changed is changed at once. Else it waits."""
+        self.changes.set()
         self.woken = 0
         self.looks = 0
         """How often somebody asked for events."""
@@ -118,6 +124,7 @@ class Site:
         dry_run: bool = False,
     ) -> Sequence[Applied]:
         self._ask()
+        self.changes.wait(60)
         specs = self._load(files, main)
         for spec in specs:
             in_force = self._in_force(spec.name)
@@ -129,11 +136,12 @@ class Site:
 
     def withdraw(self, cluster: str, actor: str, *, prune: bool) -> None:
         self._ask()
+        self._spec(cluster)
         self.store.withdraw(cluster, Origin(SourceKind.API, "api", actor=actor), self.clock.now(), prune=prune)
 
     def scale(self, cluster: str, group: str, size: int, actor: str, *, expected: int | None = None) -> Applied:
         self._ask()
-        spec = self.store.declared()[cluster].spec
+        spec = self._spec(cluster, [group])
         if spec.groups[group].size is None:
             raise UsageError(f"group {group} has logical_ids, not a size", hint="change them in the file")
         if expected is not None and expected != self._in_force(cluster):
@@ -155,6 +163,7 @@ class Site:
 
     def undo(self, cluster: str, groups: Sequence[str], reason: str, actor: str) -> Sequence[tuple[str, str]]:
         self._ask()
+        self._spec(cluster, groups)
         if not groups:
             raise UsageError("every group is at what is declared: there is nothing to undo", hint="name a group")
         return [(group, f"{group} goes back") for group in groups]
@@ -196,7 +205,17 @@ class Site:
         return present.revision if present is not None else 0
 
     def _named(self, cluster: str, groups: Sequence[str]) -> Sequence[str]:
-        return groups or sorted(self.store.declared()[cluster].spec.groups)
+        spec = self._spec(cluster, groups)
+        return groups or sorted(spec.groups)
+
+    def _spec(self, cluster: str, groups: Sequence[str] = ()) -> ClusterSpec:
+        declared = self.store.declared().get(cluster)
+        if declared is None:
+            raise UnknownName(f"nobody declares a cluster {cluster!r}")
+        for group in groups:
+            if group not in declared.spec.groups:
+                raise UnknownName(f"no group {group!r} in cluster {cluster}")
+        return declared.spec
 
 
 def _as_sent(problem: Problem, place: str) -> Problem:
@@ -206,7 +225,8 @@ def _as_sent(problem: Problem, place: str) -> Problem:
 def _document(group: GroupSpec, declared: Declared) -> Json:
     """Describe a group whose last machine is still starting."""
     version = VersionDocument(declared.revision, group.image, "c10f" * 16, "v1-abcd")
-    machines = tuple(_machine(group, slot, ready=slot < group.count - 1) for slot in range(group.count))
+    shown = min(group.count, _SHOWN)
+    machines = tuple(_machine(group, slot, ready=slot < group.count - 1) for slot in range(shown))
     document = GroupDocument(
         group=group.name,
         converged=False,

@@ -40,6 +40,7 @@ def test_what_was_changed_is_written_with_who_why_and_which_revision(api: Asking
         "reason": "",
         "result": "done",
         "status": 200,
+        "options": {"size": 5},
         "changes": [{"cluster": "shop", "group": "web", "revision": 2, "changed": True}],
     }
     assert (paused["action"], paused["cluster"], paused["group"], paused["reason"]) == (
@@ -70,7 +71,14 @@ def test_what_was_refused_is_written_too_and_why(api: Asking, site: Site, tmp_pa
         ("anna", "scale", 500, "failed"),
         ("anna", "scale", 500, "failed"),
     ]
-    assert [line["detail"] for line in lines(tmp_path)][2:5:2] == ["no cluster is called 'nobody'", "no room"]
+    assert [line["detail"] for line in lines(tmp_path)][2:5:2] == ["nobody declares a cluster 'nobody'", "no room"]
+
+
+def test_what_was_chosen_is_written(api: Asking, tmp_path: Path) -> None:
+    api.to(WRITER).ask("POST", "/v1/apply?dry_run=true", SHOP.encode(), {"Content-Type": "application/yaml"})
+    api.to(WRITER).ask("DELETE", "/v1/clusters/shop?prune=true")
+
+    assert [line["options"] for line in lines(tmp_path)] == [{"dry_run": True}, {"prune": True}]
 
 
 def test_reading_is_not_written(api: Asking, tmp_path: Path) -> None:
@@ -90,10 +98,12 @@ def test_neither_tokens_nor_user_data_are_written(api: Asking, tmp_path: Path) -
 def test_what_the_engine_does_is_written_and_what_it_sees_is_not(audit_log: AuditLog, tmp_path: Path) -> None:
     audit_log.action(occurrence())
     audit_log.action(occurrence(EventKind.FAILED.value, "web-2: no capacity"))
+    audit_log.action(occurrence(EventKind.CREATING.value, "web-2: 2 of 3 wanted"))
     for kind in (EventKind.WAITING, EventKind.READY, EventKind.CONVERGED, EventKind.PUBLISHING):
         audit_log.action(occurrence(kind.value))
 
-    done, failed = lines(tmp_path)
+    done, failed, begun = lines(tmp_path)
+    assert (failed["result"], begun["result"]) == ("failed", "begun")
     assert done == {
         "at": "2025-06-15T15:06:40.000+00:00",
         "actor": "c1",
@@ -106,7 +116,6 @@ def test_what_the_engine_does_is_written_and_what_it_sees_is_not(audit_log: Audi
         "reason": "web-1: outdated",
         "result": "done",
     }
-    assert failed["result"] == "failed"
 
 
 def test_only_its_owner_reads_it(audit_log: AuditLog, tmp_path: Path) -> None:

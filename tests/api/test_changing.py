@@ -1,6 +1,7 @@
 """What may be changed, and what is refused before it reaches the controller."""
 
 import json
+from contextlib import ExitStack, closing
 
 import pytest
 
@@ -213,3 +214,17 @@ def test_a_body_that_nobody_could_want_is_not_even_read(writer: Asking) -> None:
 
     assert connection.getresponse().status == 413
     connection.close()
+
+
+def test_changes_that_take_their_time_keep_nobody_from_reading(writer: Asking, site: Site) -> None:
+    site.changes.clear()
+    headers = {"Authorization": f"Bearer {WRITER}", "Content-Type": "application/yaml"}
+    with ExitStack() as stack:
+        waiting = [stack.enter_context(closing(writer.connection())) for _ in range(40)]
+        for connection in waiting:
+            connection.request("POST", "/v1/apply", OTHER.encode(), headers)
+
+        assert writer.get("/v1/clusters").status == 200
+
+        site.changes.set()
+        assert {connection.getresponse().status for connection in waiting} == {200}

@@ -143,11 +143,17 @@ def test_streams_end_when_tokens_are_read_anew_and_when_the_server_stops(api: As
         stream.read()
 
 
-@pytest.mark.parametrize("last", ["x", "-1", "1.5", "9" * 20, "²"])
+@pytest.mark.slow
+def test_a_stream_in_which_nothing_happens_is_kept_alive(api: Asking) -> None:
+    with api.stream() as stream:
+        assert [stream.readline() for _ in range(4)] == [b"retry: 2000\n", b"\n", b":\n", b"\n"]
+
+
+@pytest.mark.parametrize("last", ["x", "-1", "1.5", "9" * 20, "9" * 19, "²"])
 def test_a_wrong_last_event_is_refused(api: Asking, last: str) -> None:
     answer = api.get("/v1/events/stream", **{"Last-Event-ID": last.encode().decode("latin-1")})
 
-    assert (answer.status, answer.document["detail"]) == (400, "Last-Event-ID: must be a whole number")
+    assert (answer.status, answer.document["detail"]) == (400, "Last-Event-ID: must be the number of an event")
 
 
 def test_head_of_a_stream_ends(api: Asking) -> None:
