@@ -125,6 +125,7 @@ def serve(
         import uvicorn
 
         from infrakit_py.api.application import Application, Doors
+        from infrakit_py.api.connections import Connection
         from infrakit_py.api.feed import Feed
         from infrakit_py.api.threads import Threads
     if complaint := checked_api(settings):
@@ -137,7 +138,7 @@ def serve(
     config = uvicorn.Config(
         application.application,
         loop="asyncio",
-        http="h11",
+        http=Connection,
         ws="none",
         lifespan="off",
         log_config=None,

@@ -6,6 +6,7 @@ it.
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from threading import Condition, Thread
 from typing import Final, TypeAlias
@@ -21,6 +22,8 @@ ALL_GROUPS: Final = "-"
 _WAITING: Final = 10_000
 """Occurrences that wait for a store which does not answer; the oldest go."""
 _BATCH: Final = 500
+_AWAY: Final = 3
+"""Refusals in a row by which a store is taken to be away."""
 _PAUSE_SECONDS: Final = 0.5
 _RETRY_SECONDS: Final = 5.0
 
@@ -37,6 +40,8 @@ class Announcer:
         self._hears = tuple(hears)
 
     def tell(self, occurrence: Occurrence) -> None:
+        text = occurrence.text.encode(errors="replace").decode()  # file names need be no UTF-8
+        occurrence = replace(occurrence, text=text)
         for hear in self._hears:
             attempt(partial(hear, occurrence))
 
@@ -63,6 +68,7 @@ class StoreWriter:
         self._clock = clock
         self._waiting: deque[Occurrence] = deque(maxlen=_WAITING)
         self._changed = Condition()
+        self._refused_in_a_row = 0
         self._over = False
         self._thread = Thread(target=self._run, name="write-occurrences", daemon=True)
 
@@ -96,7 +102,20 @@ class StoreWriter:
             if not batch:
                 return True
             if isinstance(attempt(partial(self._store.note_occurrences, batch)), InfrakitError):
+                left = self._write_each(batch)
+                if not left:
+                    continue
                 with self._changed:
                     room = _WAITING - len(self._waiting)
-                    self._waiting.extendleft(reversed(batch[-room:] if room else ()))
+                    self._waiting.extendleft(reversed(left[-room:] if room else ()))
                 return False
+
+    def _write_each(self, batch: Sequence[Occurrence]) -> Sequence[Occurrence]:
+        """Write one by one, and drop what the store refuses; or return all of it where the store is away."""
+        for count, one in enumerate(batch):
+            failed = isinstance(attempt(partial(self._store.note_occurrences, [one])), InfrakitError)
+            self._refused_in_a_row = self._refused_in_a_row + 1 if failed else 0
+            if self._refused_in_a_row >= _AWAY:
+                self._refused_in_a_row = 0
+                return batch[max(0, count + 1 - _AWAY) :]
+        return ()

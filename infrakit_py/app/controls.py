@@ -11,7 +11,7 @@ from infrakit_py.app.background_builds import Declaration
 from infrakit_py.app.board import Board
 from infrakit_py.app.bundles import Bundles
 from infrakit_py.app.deciding import pause_group, resume_group, to_undo, undo_group
-from infrakit_py.app.host import Host
+from infrakit_py.app.host import Host, address_in
 from infrakit_py.app.intake import anchored
 from infrakit_py.app.lease import Lease
 from infrakit_py.app.root import App, Rollouts
@@ -62,9 +62,9 @@ class HostControls:
         return self._host.is_alive
 
     def readiness(self) -> Readiness:
-        reasons = [self._host.complaint] if self._host.complaint else []
+        reasons = ["the last look failed: the controller's events say why"] if self._host.complaint else []
         if self._lease is not None and self._lease.complaint:
-            reasons.append(self._lease.complaint)
+            reasons.append("the lease could not be renewed")
         if not self._host.is_alive:
             reasons.append("the controller's loop does not turn")
         elif not self._host.has_begun:
@@ -100,10 +100,10 @@ class HostControls:
                 member,
                 owners.get(SOURCE_READER) == member,
                 tuple(sorted(name for name, owner in owners.items() if owner == member and name != SOURCE_READER)),
-                address,
+                address_in(announced),
             )
-            for member, address in sorted(self._claims.members().items())
-            if address != ONLOOKER
+            for member, announced in sorted(self._claims.members().items())
+            if announced != ONLOOKER
         )
 
     def occurrences(
@@ -243,7 +243,7 @@ class HostControls:
 
 def _would_be(spec: ClusterSpec, present: Declared | None) -> Applied:
     """Say what declaring a spec would do."""
-    if present is None or present.withdrawn:
-        return Applied(spec.name, present.revision + 1 if present is not None else 1, changed=True)
-    changed = spec_digest(present.spec) != spec_digest(spec)
-    return Applied(spec.name, present.revision + changed, changed)
+    if present is None:
+        return Applied(spec.name, 1, changed=True)
+    differs = spec_digest(present.spec) != spec_digest(spec)
+    return Applied(spec.name, present.revision + differs, differs or present.withdrawn)

@@ -28,6 +28,7 @@ class DeclaredCommits:
     """
 
     kind = SourceKind.GIT
+    is_settled = True
 
     def __init__(
         self, mirror: Mirror, paths: Sequence[Path], app: "App", progress: "Progress", say: Say, poll_seconds: float
@@ -48,36 +49,33 @@ class DeclaredCommits:
         self.version = ""
         """The commit that is in force."""
         self.complaint = ""
-        self._refusal: InfrakitError | None = None
-        """Why the commit that was found to begin with does not count, until somebody has asked."""
+        self._is_refused = False
+        self._is_woken = False
         self.place = f"{mirror.shown} {' '.join(str(path) for path in self._paths)}"
 
     def first(self, build: Callable[[Declaration], Declaration]) -> Declaration:
-        """Return what counts to begin with: what the branch declares now, else what was in force before a restart.
+        """Return what the branch declares now. InfrakitError where it cannot be asked, is wrong, or cannot be built.
 
-        InfrakitError where there is neither, or its images cannot be built.
+        What lies here from before counts for nothing then: another controller may have gone on since.
         """
         self._check_paths()
-        self.version = self._seen = self._mirror.in_force
         try:
             self._seen = self._mirror.fetch()
+        except InfrakitError as exc:
+            self._note_unreachable(exc)
+            raise
+        try:
             self._unbuilt = self._read(self._seen)
             build(self._unbuilt)
-            declared = self._put_in_force()
-            if isinstance(declared, InfrakitError):
-                raise declared
-            return declared
         except InfrakitError as exc:
-            if not self.version:
-                raise
-            self._refusal = self._refused(exc)
-            return build(self._app.load([self._mirror.current / path for path in self._paths]))
+            raise self._refused(exc) from exc
+        declared = self._put_in_force()
+        if isinstance(declared, InfrakitError):
+            raise declared
+        return declared
 
     def news(self) -> Declaration | InfrakitError | None:
         """Return what the branch declares, or why its newest commit does not count, if that has changed."""
-        if self._refusal is not None:
-            refusal, self._refusal = self._refusal, None
-            return refusal
         if self._building.is_busy:
             built = self._building.ended()
             if isinstance(built, InfrakitError):
@@ -89,7 +87,8 @@ class DeclaredCommits:
         if self._fetching is None or self._fetching.is_alive():
             return None
         self._fetching = None
-        self._fetch_at = self._app.clock.now() + self._poll_seconds
+        self._fetch_at = 0.0 if self._is_woken else self._app.clock.now() + self._poll_seconds
+        self._is_woken = False
         return self._heard(self._fetched)
 
     @property
@@ -103,8 +102,11 @@ class DeclaredCommits:
         return self._seen if self._unbuilt is not None else ""
 
     def wake(self) -> None:
-        """Ask the repository at the next look."""
+        """Ask the repository at the next look, and try again what was refused: the cause may lie outside of it."""
         self._fetch_at = 0.0
+        self._is_woken = self._fetching is not None  # what runs may have asked before there was something new
+        if self._is_refused:
+            self._seen = ""
 
     def close(self) -> None:
         """End a build that is under way."""
@@ -119,9 +121,8 @@ class DeclaredCommits:
     def _heard(self, fetched: str | InfrakitError | None) -> Declaration | InfrakitError | None:
         """Take up what the remote said. That it cannot be reached is said once; what is in force stays."""
         if not isinstance(fetched, str):
-            if fetched is not None and str(fetched) != self.complaint:
-                self.complaint = str(fetched)
-                self._say("unreachable", f"{fetched}; what is in force stays")
+            if fetched is not None:
+                self._note_unreachable(fetched)
             return None
         if self.complaint:
             self.complaint = ""
@@ -132,8 +133,13 @@ class DeclaredCommits:
             self._building.begin(self._unbuilt)  # what could not be built is tried again after a while
         return None
 
+    def _note_unreachable(self, why: InfrakitError) -> None:
+        if str(why) != self.complaint:
+            self.complaint = str(why)
+            self._say("unreachable", f"{why}; {self._kept()}")
+
     def _take_up(self, commit: str) -> Declaration | InfrakitError | None:
-        self._seen, self._unbuilt = commit, None
+        self._seen, self._unbuilt, self._is_refused = commit, None, False
         self._say("new", self._called(commit))
         try:
             self._unbuilt = self._read(commit)
@@ -169,6 +175,7 @@ class DeclaredCommits:
         return declared
 
     def _refused(self, why: InfrakitError) -> InfrakitError:
+        self._is_refused = True
         self._say("refused", f"{self._called(self._seen)}; {self._kept()}")
         return why
 

@@ -32,6 +32,8 @@ class DeclaredFiles:
     version = newest = ""
     in_progress = ""
     complaint = ""
+    is_settled = False
+    """Whether what was told was read twice, from files at rest: what was read once may be half of it."""
 
     def __init__(self, paths: Sequence[Path], app: "App", progress: "Progress") -> None:
         self._paths = paths
@@ -75,6 +77,7 @@ class DeclaredFiles:
             self._seen, self._reread_at = found, now
             return None
         self._reread_at = now + _REREAD_SECONDS
+        self.is_settled = True
         if not isinstance(found, InfrakitError) and self._building.begin(found):
             return None
         return self._tell(found)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from threading import Event as Flag
+from threading import Thread
 from typing import Final
 
 from infrakit_py.app.announcing import Announcer
@@ -18,16 +19,42 @@ from infrakit_py.engine.controller import Keeper, Task
 from infrakit_py.engine.execute import attempt
 from infrakit_py.engine.fleet import Fleet, News
 from infrakit_py.engine.sharding import owner_of
-from infrakit_py.errors import ClusterLocked, InfrakitError, UsageError
+from infrakit_py.errors import ClusterLocked, InfrakitError, StoreError, UsageError
 from infrakit_py.model.declared import Declared, SourceKind
 from infrakit_py.spi.claims import ONLOOKER, SOURCE_READER, Claims
 from infrakit_py.spi.store import Store
 
+_WAKES: Final = "#"
+"""In what a controller announces: between its address and how often it was told to wake who reads the source."""
 _TURN_SECONDS: Final = 0.2
 _LOOK_SECONDS: Final = 1.0
 _ALIVE_SECONDS: Final = 60.0
 _REREAD_SECONDS: Final = 10.0
 """How soon a source is read again that could not be read to begin with."""
+
+
+def address_in(announced: str) -> str:
+    """Return the address of its API in what a controller announces."""
+    return announced.partition(_WAKES)[0]
+
+
+class _Reading:
+    """A source that is read for the first time, in a thread of its own: that may take minutes."""
+
+    def __init__(self, intake: Intake, build: Callable[[Declaration], Declaration]) -> None:
+        self.intake = intake
+        self.failure: InfrakitError | None = None
+        self._build = build
+        self._thread = Thread(target=self._run, name="read-source", daemon=True)
+        self._thread.start()
+
+    @property
+    def has_ended(self) -> bool:
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        failure = attempt(partial(self.intake.read, self._build))
+        self.failure = failure if isinstance(failure, InfrakitError) else None
 
 
 class Host:
@@ -45,7 +72,10 @@ class Host:
         *,
         takes_api: bool,
     ) -> None:
-        """`make_intake` makes who takes up the source, anew each time that this controller begins to read it."""
+        """`make_intake` makes who takes up the source, anew each time that this controller begins to read it.
+
+        `build` is called in the thread that began all, and in others.
+        """
         self._store = store
         self._claims = claims
         self._clock = clock
@@ -63,6 +93,14 @@ class Host:
         self._read_at = 0.0
         self._replaces = False
         self._is_stopping = False
+        self._led = False
+        self._address = ""
+        self._wakes = 0
+        self._heard: Mapping[str, str] = {}
+        self._reading: _Reading | None = None
+        self._unread: tuple[InfrakitError, ...] = ()
+        """Why the source could not be read to begin with."""
+        self._release_failed = False
         self._turned_at = clock.now()
         self.complaint = ""
         """Why the last turn failed; "" where it did not."""
@@ -111,6 +149,11 @@ class Host:
         """Keep everything until the stop. `each_turn` is called a few times a second."""
         look_at = 0.0
         while not stop.is_set():
+            if self._clock.now() < self._turned_at - _TURN_SECONDS:  # the clock was put back
+                look_at = self._read_at = 0.0
+                self.wake_sources()
+                for keeper in self.fleet.keepers().values():
+                    keeper.wake()
             self._turned_at = self._clock.now()
             each_turn()
             if self._lost.is_set():
@@ -127,8 +170,12 @@ class Host:
     def stop(self) -> None:
         """Let everything end at a safe point, and hold nothing any more."""
         self._is_stopping = True
+        if self._claims is not None:
+            attempt(partial(self._claims.announce, ONLOOKER))  # the others take their share of what is ours
         if self._intake is not None:
             self._intake.source.close()
+        if self._reading is not None:
+            self._reading.intake.source.close()
         self.fleet.stop()
         for hold in self._reserved.values():
             hold.close()
@@ -149,7 +196,16 @@ class Host:
         intake = self._intake
         if intake is not None:
             intake.source.wake()
+        elif self._claims is not None:  # another controller reads the source, and hears of it so
+            self._wakes += 1
+            self.announce(self._address)
         self.wake()
+
+    def announce(self, address: str) -> None:
+        """Tell the other controllers where the API of this one is. Called from any thread."""
+        self._address = address
+        if self._claims is not None and not self._is_stopping:
+            self._claims.announce(f"{address}{_WAKES}{self._wakes}")
 
     def replace_source(self, make_intake: Callable[[], Intake] | None) -> None:
         """Take up another source, once that could be read; None: none. Called from the thread that runs this."""
@@ -159,17 +215,17 @@ class Host:
             self._follow(None)
 
     def _look(self, stop: Flag) -> None:
-        for part in (self._lead, self._look_at_source, self._look_at_store):
+        """Look at everything; what fails of it keeps nothing else from being looked at. What lasts is said once."""
+        failures: list[InfrakitError] = []
+        for part in (self._lead, self._look_at_source, self._look_at_store, self.fleet.tend):
             if stop.is_set():
                 return
             failure = attempt(part)
-            self._note_failure(failure)
             if isinstance(failure, InfrakitError):
-                break
-        self.fleet.tend()
-
-    def _note_failure(self, failure: object) -> None:
-        complaint = str(failure) if isinstance(failure, InfrakitError) else ""
+                failures.append(failure)
+                if isinstance(failure, StoreError):
+                    break
+        complaint = "; ".join(map(str, (*self._unread, *failures)))
         if complaint and complaint != self.complaint:
             self._announcer.say("-", "retry", f"{complaint}; trying again")
         self.complaint = complaint
@@ -180,19 +236,43 @@ class Host:
             return
         if self._claims is not None and not self.is_leader:
             self._follow(None)  # others may have read it since: what is known of it here is old
-            if self._claims.claim(SOURCE_READER) is None:
+            self._give_up_reading()
+            if self._led:
+                self._claims.release(SOURCE_READER)
+                self._led = False
+            if self._clock.now() < self._read_at:
                 return
-            self._announcer.say("-", "leading", "this controller reads the source")
-            self._read_at = 0.0
-        if (self._intake is None or self._replaces) and self._clock.now() >= self._read_at:
-            self._read_at = self._clock.now() + _REREAD_SECONDS
-            intake = self._make_intake()
-            try:
-                intake.read(self._build)
-            except BaseException:
-                intake.source.close()
-                raise
-            self._follow(intake)
+            if self._claims.claim(SOURCE_READER) is None:
+                self._unread = ()
+                return
+            self._led, self._read_at = True, 0.0
+        if self._reading is not None:
+            self._end_reading(self._reading)
+        elif (self._intake is None or self._replaces) and self._clock.now() >= self._read_at:
+            self._reading = _Reading(self._make_intake(), self._build)
+
+    def _end_reading(self, reading: "_Reading") -> None:
+        """Follow a source that was read. One that cannot be read is tried again, by whoever comes first then."""
+        if not reading.has_ended:
+            return
+        self._reading = None
+        self._unread = (reading.failure,) if reading.failure is not None else ()
+        if reading.failure is None:
+            if self._claims is not None and not self._replaces:
+                self._announcer.say("-", "leading", "this controller reads the source")
+            self._follow(reading.intake)
+            return
+        reading.intake.source.close()
+        self._read_at = self._clock.now() + _REREAD_SECONDS
+        if self._claims is not None and self._intake is None:
+            self._claims.release(SOURCE_READER)
+            self._led = False
+
+    def _give_up_reading(self) -> None:
+        """Let what was begun to be read be forgotten: what it still writes is fenced."""
+        if self._reading is not None:
+            self._reading.intake.source.close()
+            self._reading = None
 
     def _follow(self, intake: Intake | None) -> None:
         """Read this source from now on, and the one before no more."""
@@ -207,6 +287,7 @@ class Host:
 
     def _look_at_store(self) -> None:
         """Keep what is in force, as far as it is ours to keep."""
+        self._let_go_of_what_is_lost()
         mark = self._store.declared_mark()
         members = self._members()
         seen = (mark, members, self._kind_and_place())
@@ -219,11 +300,25 @@ class Host:
         self.fleet.become(tasks, left)
         self._seen = seen
 
+    def _let_go_of_what_is_lost(self) -> None:
+        """Keep nothing on whose claim nobody can rely any more, so that it is claimed anew, here or elsewhere."""
+        if self._claims is not None:
+            held = frozenset(self._claims.held())
+            for name in self.fleet.keepers():
+                if name not in held:
+                    self._tell(name, News.WAITING, "its claim was lost")
+                    self.fleet.lose(name)
+
     def _members(self) -> tuple[str, ...]:
         """Return the controllers among which the clusters are divided."""
         if self._claims is None:
             return ()
-        return tuple(sorted(name for name, text in self._claims.members().items() if text != ONLOOKER))
+        texts = {name: text for name, text in self._claims.members().items() if text != ONLOOKER}
+        wakes = {name: text.partition(_WAKES)[2] for name, text in texts.items() if name != self._claims.member}
+        if self._intake is not None and any(self._heard.get(name, wakes[name]) != wakes[name] for name in wakes):
+            self._intake.source.wake()
+        self._heard = wakes
+        return tuple(sorted(texts))
 
     def _task(self, declared: Declared, members: tuple[str, ...]) -> Task | None:
         if declared.withdrawn and not declared.prune:
@@ -299,7 +394,9 @@ class Host:
         try:
             yield
         finally:
-            attempt(partial(self._claims.release, cluster))
+            if not (self._is_stopping and self._release_failed):  # the lease is given up soon, and all with it
+                answer = attempt(partial(self._claims.release, cluster))
+                self._release_failed = isinstance(answer, InfrakitError)
 
     def _tell(self, cluster: str, news: News, text: str) -> None:
         self._announcer.say(cluster, news.value, text, revision=self.revision(cluster))

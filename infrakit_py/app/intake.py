@@ -19,12 +19,16 @@ from infrakit_py.spi.store import Store
 
 
 class Source(Protocol):
-    """Where what is declared comes from. `version`: the commit that counts; `newest`: the one that was seen last."""
+    """Where what is declared comes from. `version`: the commit that counts; `newest`: the one that was seen last.
+
+    `is_settled`: what is not declared is certainly not, so that clusters may be withdrawn.
+    """
 
     kind: SourceKind
     place: str
     version: str
     complaint: str
+    is_settled: bool
 
     @property
     def newest(self) -> str: ...
@@ -75,13 +79,18 @@ class Intake:
     def read(self, build: Callable[[Declaration], Declaration]) -> None:
         """Read the source for the first time. InfrakitError where it is wrong, and nothing of it is in force."""
         self._noted = self._store.sources().get(self._source.place, self._noted)
+        self._source.version = self._noted.in_force
+        self._refusal = self._noted.refusal
         try:
             self._declaration = tuple(map(anchored, self._source.first(build)))
-            self._is_pending = True
+            self._is_pending, self._refusal = True, None
         except InfrakitError as exc:
             if not self._in_force():
                 raise
-            self._refuse(exc)
+            if self._source.complaint:  # it cannot be asked: that says nothing of what it declares
+                self._note_progress()
+            else:
+                self._refuse(exc)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -107,8 +116,8 @@ class Intake:
     def put_in_force(self, may: Callable[[str], bool]) -> None:
         """Make revisions of what is declared and not in force yet, of those clusters that `may` be declared here.
 
-        Those that are declared no more are withdrawn. Idempotent; cheap where there is nothing to do. Conflict where
-        somebody else declared one of them meanwhile: look again.
+        Those that are declared no more are withdrawn. Idempotent; cheap where there is nothing to do. InfrakitError
+        where one of them could not be declared: the others were, and another look tries again.
         """
         if not self._is_pending:
             return
@@ -116,12 +125,17 @@ class Intake:
         wanted = {spec.name: spec_digest(spec) for spec in self._declaration}
         self._forget_what_changes(wanted)
         digests: dict[str, str] = {}
+        errors: list[InfrakitError] = []
         for spec in self._declaration:
-            if self._declare(spec, wanted[spec.name], declared.get(spec.name), may):
-                digests[spec.name] = wanted[spec.name]
+            try:
+                if self._declare(spec, wanted[spec.name], declared.get(spec.name), may):
+                    digests[spec.name] = wanted[spec.name]
+            except InfrakitError as exc:
+                errors.append(exc)
+        settled = self._source.is_settled
         now, origin = self._clock.now(), self._origin(self._source.version)
         for name, present in declared.items():
-            if name not in self.names and not present.withdrawn and self._is_ours(present):
+            if settled and name not in self.names and not present.withdrawn and self._is_ours(present):
                 self._store.withdraw(name, origin, now, prune=self._prune)
         self._note(
             SourceStatus(
@@ -134,7 +148,9 @@ class Intake:
                 digests=digests,
             )
         )
-        self._is_pending = len(digests) < len(self._declaration)
+        self._is_pending = not settled or len(digests) < len(self._declaration)
+        if errors:
+            raise errors[0]
 
     def _declare(self, spec: ClusterSpec, digest: str, present: Declared | None, may: Callable[[str], bool]) -> bool:
         if present is not None and not present.withdrawn and self._noted.digests.get(spec.name) == digest:
@@ -144,7 +160,7 @@ class Intake:
         if not may(spec.name):
             return False
         # Who led before, and was held up since it looked, must not put back what a successor has declared.
-        before = present.revision if present is not None else 0
+        before = present.revision if present is not None and not present.withdrawn else 0
         self._store.declare(spec, self._origin(self._source.version), self._clock.now(), expected=before)
         return True
 

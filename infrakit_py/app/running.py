@@ -34,6 +34,10 @@ if TYPE_CHECKING:
     from infrakit_py.api.server import RunningServer
 
 _BUNDLES: Final = "api"
+_FIXED: Final = (
+    *("name", "etcd", "api", "audit_log", "parallelism", "allow_mass_destroy", "traces", "log_level", "log_format"),
+)
+"""Settings that count when a controller begins."""
 
 
 class Voice(Protocol):
@@ -58,6 +62,7 @@ class Running:
     announcer: Announcer
     server: "RunningServer | None"
     make_intake: Callable[[ControllerSettings], Callable[[], Intake] | None]
+    begun_with: ControllerSettings
 
     def run(self, stop: Flag, each_turn: Callable[[], None]) -> None:
         """Keep everything until the stop. `each_turn` is called a few times a second."""
@@ -65,8 +70,7 @@ class Running:
 
     def reload(self, settings: ControllerSettings) -> None:
         """Take up another source, and tokens and certificates anew. What needs a restart is said."""
-        fixed = ("name", "etcd", "api", "audit_log", "parallelism", "allow_mass_destroy", "traces")
-        changed = [name for name in fixed if getattr(settings, name) != getattr(self.settings, name)]
+        changed = [name for name in _FIXED if getattr(settings, name) != getattr(self.begun_with, name)]
         if self.server is not None:
             self.server.reload()  # first of all: what is wrong is found before anything has changed
         if (settings.files, settings.git, settings.prune) != (
@@ -139,11 +143,10 @@ def running(
             stack.callback(server.stop)
             controls.address = settings.api.advertise or server.url
             announcer.say("-", "listening", controls.address)
-            if claims is not None:
-                claims.announce(controls.address)
+            host.announce(controls.address)
         stack.callback(host.stop)  # first of all: whoever asks meanwhile is answered, and the lease renewed
         host.begin()
-        yield Running(app, settings, host, announcer, server, intake_of)
+        yield Running(app, settings, host, announcer, server, intake_of, settings)
 
 
 def _store(app: App, settings: ControllerSettings, stack: ExitStack) -> tuple[Store, Claims | None]:

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from threading import Event as Flag
+from threading import current_thread, main_thread
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -138,24 +139,32 @@ def controller(
     stop = Flag()
     with progress(as_json=as_json) as shown:
         voice = _Voice(shown, as_json=as_json)
-        build = partial(_built, app)
+        build = partial(_built, app, stop)
         with ExitStack() as stack:
             stack.enter_context(stopped_by_signals(stop, shown))
+            asked = stack.enter_context(asked_to_reload(stop))
             at_work = stack.enter_context(running(app, settings, voice, build))
             shown.follow(at_work.host.fleet.statuses)
             tell_supervisor(READY)
-            with asked_to_reload(stop) as asked:
-                at_work.run(stop, partial(_each_turn, asked, partial(_reload, at_work.reload, read, voice)))
+            at_work.run(stop, partial(_each_turn, asked, partial(_reload, at_work.reload, read, voice)))
             tell_supervisor(STOPPING)
             at_work.announcer.say("-", "stopping", "at the next safe point; a second signal stops at once")
         voice.say("-", "stopped", "run the controller again to go on from here", app.clock.now())
     return 0
 
 
-def _built(app: "App", declared: "Declaration", progress: "BuildProgress") -> "Declaration":
-    from infrakit_py.cli.building import with_images
+def _built(app: "App", stop: Flag, declared: "Declaration", progress: "BuildProgress") -> "Declaration":
+    """Build what is not built, until the stop: that ends the command as Ctrl-C does."""
+    from infrakit_py.cli.building import warn_unpinned
 
-    return with_images(app, declared, tell=progress)
+    try:
+        done = app.build(declared, progress, stop=stop)
+    except InfrakitError as exc:
+        if stop.is_set() and current_thread() is main_thread():
+            raise KeyboardInterrupt from exc
+        raise
+    warn_unpinned(done)
+    return done
 
 
 def _nothing_beside_config(context: click.Context) -> None:

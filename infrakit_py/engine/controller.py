@@ -71,6 +71,8 @@ class Keeper:
         self._chance = chance
         self._stop = Flag()
         self._opened: Opened | None = None
+        self.ended: Task | None = None
+        """The task that has come to its end, and `run` with it."""
 
     @property
     def task(self) -> Task:
@@ -117,7 +119,8 @@ class Keeper:
                 seconds = back_off_seconds(self._chance, failures, None)
                 self._tell(f"{failure}; trying again" + (f" ({failure.hint})" if failure.hint else ""))
                 self._rest(seconds, task)
-            elif failure is True:
+            elif failure is True and self._task is task:
+                self.ended = task
                 return
             else:
                 failures = 0

@@ -9,11 +9,13 @@ from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from enum import StrEnum
 from threading import Thread
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from infrakit_py.engine.controller import Keeper, Task
 from infrakit_py.engine.engine import GroupStatus
-from infrakit_py.errors import InfrakitError
+from infrakit_py.errors import InfrakitError, StoreError
+
+_LOOK_SECONDS: Final = 0.1
 
 
 class News(StrEnum):
@@ -82,14 +84,20 @@ class Fleet:
                 del self._leaving[name]
                 kept.hold.close()
         for name, kept in list(self._kept.items()):
-            if not kept.thread.is_alive():  # its task had an end
+            if not kept.thread.is_alive():
                 del self._kept[name]
-                self._wanted.pop(name, None)
                 kept.hold.close()
-                self._tell(name, News.PRUNED, "its machines are gone")
-        for name, task in self._wanted.items():
-            if name not in self._kept and name not in self._leaving:
-                self._try(name, task)
+                if (ended := kept.keeper.ended) is not None:
+                    self._tell(name, News.PRUNED, "its machines are gone")
+                    if self._wanted.get(name) == ended:  # else it was declared again meanwhile
+                        del self._wanted[name]
+        for name, task in list(self._wanted.items()):
+            if name not in self._kept and name not in self._leaving and not self._try(name, task):
+                return  # the store does not answer: the others need not wait for that one by one
+
+    def lose(self, name: str) -> None:
+        """Begin nothing more with a cluster: it is not ours any more. It may be taken up again."""
+        self._let_go(name)
 
     def abandon(self) -> None:
         """Begin nothing more with any of them, at once: they are not ours any more. They may be taken up again."""
@@ -100,11 +108,11 @@ class Fleet:
         """Let all end at a safe point, and wait for that."""
         self._wanted = {}
         self.abandon()
-        for kept in self._leaving.values():
-            if kept.thread.ident is not None:
-                kept.thread.join()
-            kept.hold.close()
-        self._leaving = {}
+        while self._leaving:
+            self.tend()  # each is let go as soon as its own last call has ended
+            for kept in list(self._leaving.values())[:1]:
+                if kept.thread.ident is not None:
+                    kept.thread.join(_LOOK_SECONDS)
 
     def wake(self, cluster: str) -> None:
         """Look at all groups of a cluster at once. Called from any thread."""
@@ -124,16 +132,18 @@ class Fleet:
             for group, status in keeper.statuses().items()
         }
 
-    def _try(self, name: str, task: Task) -> None:
+    def _try(self, name: str, task: Task) -> bool:
+        """Begin with a cluster if it can be held. Return whether the store answered."""
         try:
             self._take(task)
         except InfrakitError as exc:
             if self._refused.get(name) != str(exc):
                 self._refused[name] = str(exc)
                 self._tell(name, News.WAITING, f"{exc}; trying again")
-        else:
-            self._refused.pop(name, None)
-            self._start(task)
+            return not isinstance(exc, StoreError)
+        self._refused.pop(name, None)
+        self._start(task)
+        return True
 
     def _take(self, task: Task) -> None:
         hold = ExitStack()

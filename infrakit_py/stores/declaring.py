@@ -72,8 +72,8 @@ def as_declared(in_force: InForce, spec: ClusterSpec) -> Declared | None:
 
 
 def require(cluster: str, in_force: InForce | None, expected: int | None) -> None:
-    """Raise Conflict where a number is expected to be in force (0: none) and another one is."""
-    revision = in_force.revision if in_force is not None else 0
+    """Raise Conflict where a number is expected to be in force (0: none, or it was withdrawn) and another one is."""
+    revision = in_force.revision if in_force is not None and not in_force.withdrawn else 0
     if expected is not None and expected != revision:
         found = f"revision {revision}" if revision else "no revision"
         wanted = f"revision {expected}" if expected else "none"

@@ -5,11 +5,12 @@ import ssl
 import subprocess
 import sys
 import threading
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
 
+from infrakit_py.api.connections import MOST
 from infrakit_py.api.server import RunningServer
 from infrakit_py.errors import InfrakitError, SpecError, UsageError
 from tests.api.asking import READER, Asking
@@ -198,3 +199,24 @@ def _seen(server: RunningServer) -> str:
     from cryptography import x509
 
     return str(x509.load_der_x509_certificate(content).subject.rdns[0].rfc4514_string().partition("=")[2])
+
+
+@pytest.mark.slow
+def test_who_asks_nothing_is_let_go_and_keeps_nobody_from_being_answered(serving: Serve) -> None:
+    server = serving()
+    port = int(server.url.rpartition(":")[2])
+    silent = [socket.create_connection(("127.0.0.1", port)) for _ in range(MOST)]
+    try:
+        with closing(socket.create_connection(("127.0.0.1", port))) as one_too_many:
+            one_too_many.settimeout(30.0)
+            with suppress(ConnectionResetError):
+                assert one_too_many.recv(1) == b""
+        for connection in silent:
+            connection.settimeout(30.0)
+            with suppress(ConnectionResetError):
+                assert connection.recv(1) == b""
+    finally:
+        for connection in silent:
+            connection.close()
+
+    assert Asking(server.url).get("/healthz").status == 200

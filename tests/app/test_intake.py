@@ -9,8 +9,8 @@ import pytest
 from infrakit_py.app.background_builds import Declaration
 from infrakit_py.app.intake import Intake
 from infrakit_py.clock import VirtualClock
-from infrakit_py.errors import InfrakitError, UsageError
-from infrakit_py.model.declared import SourceKind
+from infrakit_py.errors import InfrakitError, StoreError, UsageError
+from infrakit_py.model.declared import Origin, SourceKind
 from infrakit_py.model.spec import ClusterSpec, GroupSpec
 from infrakit_py.stores.memory import MemoryStore
 
@@ -22,6 +22,7 @@ class Said:
     place = "ops main"
     complaint = ""
     in_progress = ""
+    is_settled = True
 
     def __init__(self, *specs: ClusterSpec) -> None:
         self.version = self.newest = "c1"
@@ -31,6 +32,7 @@ class Said:
         if isinstance(self.next, InfrakitError):
             raise self.next
         said, self.next = self.next, None
+        self.version = self.newest
         return build(said or ())
 
     def news(self) -> Declaration | InfrakitError | None:
@@ -230,3 +232,50 @@ def test_what_may_not_be_declared_here_yet_is_declared_later() -> None:
 
     site.look()
     assert site.store.declared().keys() == {"shop", "other"}
+
+
+def test_what_was_read_only_once_withdraws_nothing_until_it_was_read_again() -> None:
+    site = begun(spec(), spec("other"), prune=True)
+    half = Said(spec())
+    half.is_settled = False
+    site.again(half)
+    site.begin()
+    assert not site.store.declared()["other"].withdrawn
+
+    half.is_settled = True
+    site.look()
+    assert site.store.declared()["other"].prune
+
+
+def test_one_that_cannot_be_asked_at_a_restart_is_no_refusal() -> None:
+    site = begun(spec())
+    away = Said()
+    away.is_wrong("", "no route to host")
+    away.complaint = "no route to host"
+    site.again(away)
+    site.begin()
+
+    status = site.store.sources()["ops main"]
+    assert (status.refusal, status.complaint, status.in_force) == (None, "no route to host", "c1")
+    assert not site.store.declared()["shop"].withdrawn
+
+
+def test_a_cluster_that_cannot_be_declared_keeps_no_other_from_it() -> None:
+    site = begun(spec(), spec("other"))
+    site.source.says("c2", spec(size=4), spec("other", size=5))
+
+    class Refusing(MemoryStore):
+        def declare(self, spec: ClusterSpec, origin: Origin, now: float, *, expected: int | None = None) -> int:
+            if spec.name == "shop":
+                raise StoreError("not now")
+            return super().declare(spec, origin, now, expected=expected)
+
+    site.store.__class__ = Refusing
+    site.intake.look()
+    with pytest.raises(StoreError):
+        site.intake.put_in_force(lambda _: True)
+    assert site.store.declared()["other"].spec.groups["web"].size == 5
+
+    site.store.__class__ = MemoryStore
+    site.look()
+    assert site.store.declared()["shop"].spec.groups["web"].size == 4

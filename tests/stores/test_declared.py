@@ -139,7 +139,9 @@ def test_what_nobody_declared_is_not_withdrawn(store: Store) -> None:
 def test_a_withdrawn_cluster_can_be_declared_again(store: Store, again: ClusterSpec, number: int) -> None:
     store.declare(A, GIT, 1.0)
     store.withdraw("shop", GIT, 2.0, prune=True)
-    assert store.declare(again, PERSON, 3.0, expected=1) == number
+    with pytest.raises(Conflict):  # whoever looked before it was withdrawn must look again
+        store.declare(again, PERSON, 3.0, expected=1)
+    assert store.declare(again, PERSON, 3.0, expected=0) == number
     assert store.declared() == {"shop": Declared(again, number, PERSON, 3.0)}
 
 
