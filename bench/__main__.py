@@ -4,7 +4,8 @@
 published limits, against what those limits alone would take; (d) the same in real time with a provider that takes no
 time; (e) from the death of a machine to the request for its replacement; (f) to (i) the AWS provider on a stand-in
 for AWS: listing, launching, launching under its limits, and what its SDK costs; (j) to (l) the same for GCP, on a
-stand-in for Compute Engine; (n) from the end of a controller to the first acts of others on its clusters.
+stand-in for Compute Engine; (m) what a controller costs that has nothing to do; (n) from the end of a controller to
+the first acts of others on its clusters.
 """
 
 import argparse
@@ -27,6 +28,7 @@ from bench import aws, failover, gcp
 from bench.fleets import Fleet, group, snapshot, wanted
 from bench.rows import Row, table, virtual
 from bench.stands import one_listing
+from bench.steady import steady
 from infrakit_groups.policies import rolling
 from infrakit_providers.simulated.cloud import SimCloud
 from infrakit_providers.simulated.provider import SimulatedProvider
@@ -197,7 +199,7 @@ def _cloud(settings: Mapping[str, object], clock: Clock) -> SimCloud:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="leave out the fleets of 10,000")
-    parser.add_argument("--only", default="abcdefghijkln", help="letters of the benchmarks to run")
+    parser.add_argument("--only", default="abcdefghijklmn", help="letters of the benchmarks to run")
     parser.add_argument("--one-plan", nargs=3, metavar=("GROUPS", "MACHINES", "SURGE"), help=argparse.SUPPRESS)
     parser.add_argument("--one-listing", nargs=2, metavar=("CLOUD", "LISTING"), help=argparse.SUPPRESS)
     asked = parser.parse_args()
@@ -223,6 +225,7 @@ def main() -> None:
         "j": gcp.listing,
         "k": gcp.launching,
         "l": gcp.loading,
+        "m": lambda: steady(30.0 if asked.quick else 60.0),
         "n": lambda: failover.failing_over(3 if asked.quick else 5),
     }
     rows: list[Row] = []

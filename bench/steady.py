@@ -1,12 +1,12 @@
-"""A controller that has nothing to do: what its looking costs in calls, in accesses to the store and in CPU.
+"""(m) A controller that has nothing to do: what its looking costs in calls, in accesses to the store and in CPU.
 
 All of it is the program's own, on real threads, in real time, with its store on disk. Only the provider takes no
-time, and what its listings cost is told apart, so that it hides nothing of the engine's.
+time. What its listings cost is told apart.
 """
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
@@ -33,21 +33,23 @@ from infrakit_py.engine.events import Event
 from infrakit_py.engine.execute import Executor
 from infrakit_py.engine.health import PROBES_AT_ONCE, HealthMonitor
 from infrakit_py.engine.limits import Limiters
+from infrakit_py.engine.meter import Call
 from infrakit_py.engine.observe import Observer
 from infrakit_py.engine.reconcile import Reconciler
 from infrakit_py.engine.runner import ThreadRunner
 from infrakit_py.engine.versions import Versions
 from infrakit_py.model.instance import Instance, InstanceId
-from infrakit_py.model.spec import FlavorSpec, GroupSpec, HealthCheck, RolloutSpec
+from infrakit_py.model.spec import GroupSpec, HealthCheck
 from infrakit_py.spi.provider import Provider
 from infrakit_py.spi.store import Store
 from infrakit_py.stores.sqlite import SqliteStore
 
 MACHINES: Final = 10
-GROUPS: Final = int(__import__("os").environ.get("G", "1000"))
+GROUPS: Final = 1000
 INTERVAL_SECONDS: Final = 30.0
 _PARALLELISM: Final = 10
 _SETTLES_WITHIN_SECONDS: Final = 300.0
+_COMES_TO_REST_SECONDS: Final = 5.0
 _WRITES: Final = ("record", "forget", "note_", "declare", "withdraw", "retire")
 
 
@@ -79,9 +81,24 @@ class Counted:
         self.accesses: Counter[str] = Counter()
 
     def __getattr__(self, name: str) -> object:
-        found = getattr(self._store, name)
         self.accesses["writes" if name.startswith(_WRITES) else "reads"] += 1
-        return found
+        return getattr(self._store, name)
+
+
+class Ticks:
+    """Counts ticks, and the latest of them."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.latest_seconds = 0.0
+
+    def called(self, cluster: str, provider: str, call: Call, seconds: float, error: str) -> None:
+        """See `infrakit_py.engine.meter.Meter`."""
+
+    def ticked(self, cluster: str, group: str, seconds: float, late_seconds: float) -> None:
+        del cluster, group, seconds
+        self.count += 1
+        self.latest_seconds = max(self.latest_seconds, late_seconds)
 
 
 @dataclass
@@ -92,11 +109,10 @@ class Held:
     check: HealthCheck
     directory: Path
     clock: Clock = field(default_factory=SystemClock)
-    ticks: int = 0
+    ticks: Ticks = field(default_factory=Ticks)
 
     def __post_init__(self) -> None:
-        cloud = SimCloud(SimSettings.model_validate({"boot_time": "0s"}), self.clock)
-        self.provider = Instant(cloud)
+        self.provider = Instant(SimCloud(SimSettings.model_validate({"boot_time": "0s"}), self.clock))
         self.sqlite = SqliteStore(self.directory)
         self.counted = Counted(self.sqlite)
         self.store = cast(Store, self.counted)
@@ -113,7 +129,7 @@ class Held:
             thread.start()
         deadline = time.monotonic() + _SETTLES_WITHIN_SECONDS
         while not all(engine.settled for engine in self.engines):
-            assert time.monotonic() < deadline, [engine.statuses() for engine in self.engines]
+            assert time.monotonic() < deadline
             time.sleep(0.2)
 
     def end(self) -> None:
@@ -131,83 +147,71 @@ class Held:
         self.runners += [runner, probes]
         providers: dict[str, Provider] = {"cloud": self.provider}
         flavor = vanilla.open({}, cluster=name, group="web")
-        groups = {
-            spec.name: declared(name, spec, IMAGES["v1"], flavor, rolling, revision=1)
-            for spec in (self._group(number) for number in range(GROUPS // self.clusters))
-        }
+        specs = [self._group(number) for number in range(GROUPS // self.clusters)]
+        groups = {spec.name: declared(name, spec, IMAGES["v1"], flavor, rolling, revision=1) for spec in specs}
         cluster = Cluster(name, 1, providers, groups, {})
         monitor = HealthMonitor(self.clock, probes, {}, partial(self.store.note_healthy, name))
         observer = Observer(name, providers, self.store, monitor, self.clock, Random(1))
         limiters = Limiters().of(providers, self.clock.now())
         executor = Executor(cluster, self.store, runner, self.clock, _unheard, limiters)
         versions = Versions(name, self.store, self.clock, lambda v, now: revived(name, v, now, flavor, rolling))
-        reconciler = _Ticked(observer, executor, versions, Budget(None, {}), self.clock)
-        reconciler.held = self
         return Engine(
-            cluster, reconciler, runner, self.clock, _unheard, poll_seconds=1.0, chance=Random(1), endless=True
+            cluster,
+            Reconciler(observer, executor, versions, Budget(None, {}), self.clock),
+            runner,
+            self.clock,
+            _unheard,
+            poll_seconds=1.0,
+            chance=Random(1),
+            endless=True,
+            meter=self.ticks,
         )
 
     def _group(self, number: int) -> GroupSpec:
-        return GroupSpec(
-            name=f"g{number}",
-            provider="cloud",
-            image="v1",
-            size=MACHINES,
-            flavor=FlavorSpec(),
-            health=self.check,
-            rollout=RolloutSpec(),
-        )
-
-
-class _Ticked(Reconciler):
-    held: "Held"
-
-    def tick(self, *args, **keywords):
-        self.held.ticks += 1
-        return super().tick(*args, **keywords)
-
-
-def _unheard(event: Event) -> None:
-    """Nobody listens."""
+        return GroupSpec(f"g{number}", "cloud", "v1", size=MACHINES, health=self.check)
 
 
 def steady(seconds: float) -> Iterator[Row]:
-    """(m) Calls, accesses and CPU of controllers at rest."""
+    """Count for so long, after all has come to rest. The limit is one listing an interval for all groups together."""
     unchecked, checked = HealthCheck(interval_seconds=INTERVAL_SECONDS), HealthCheck(tcp=80)
     for clusters, check, what in (
-        (1, unchecked, "1 cluster of 1,000 groups"),
-        (10, unchecked, "10 clusters of 100 groups"),
-        (1, checked, "1,000 groups checked every 5 s"),
+        (1, unchecked, "1,000 groups of 10 at rest"),
+        (10, unchecked, "the same in 10 clusters of 100"),
+        (1, checked, "1,000 groups of 10, asked every 5 s"),
     ):
         with TemporaryDirectory() as directory, ExitStack() as stack:
             held = Held(clusters, check, Path(directory))
             stack.callback(held.end)
             held.begin()
-            time.sleep(5.0)
+            time.sleep(_COMES_TO_REST_SECONDS)
             yield _measured(held, seconds, what)
 
 
 def _measured(held: Held, seconds: float, what: str) -> Row:
     provider = held.provider
-    before = Counter(held.counted.accesses)
-    describes, ticks, listing = provider.describes, held.ticks, provider.describe_seconds
+    accesses = Counter(held.counted.accesses)
+    describes, ticks, listing = provider.describes, held.ticks.count, provider.describe_seconds
     cpu, began = time.process_time(), time.monotonic()
     time.sleep(seconds)
     elapsed = time.monotonic() - began
     share = (time.process_time() - cpu) / elapsed
+    listing = (provider.describe_seconds - listing) / elapsed
+    ticks, describes = held.ticks.count - ticks, provider.describes - describes
     intervals = elapsed / INTERVAL_SECONDS
-    accesses = held.counted.accesses - before
-    asked = (provider.describes - describes) / intervals
+    accesses = held.counted.accesses - accesses
     note = (
-        f"{(held.ticks - ticks) / elapsed:.0f} ticks/s, CPU {share:.1%} "
-        f"({(provider.describe_seconds - listing) / elapsed:.1%} in listings), store reads {accesses['reads'] / intervals:.0f}"
-        f" and writes {accesses['writes'] / intervals:.0f} an interval"
+        f"CPU {share:.1%} of one core ({listing:.1%} in listings), {ticks / elapsed:.0f} ticks/s, "
+        f"store: {accesses['reads'] / intervals:.0f} reads and {accesses['writes'] / intervals:.0f} writes in 30 s"
     )
-    return Row(f"(m) at rest, {what}: describes in 30 s", f"{asked:.1f}", "1", f"{asked:.1f}", note)
+    limit = float(held.clusters)
+    return Row(
+        f"(m) {what}: listings in 30 s",
+        f"{describes / intervals:.1f}",
+        f"{limit:.0f}",
+        f"{describes / intervals / limit:.2f}",
+        note,
+    )
 
 
-if __name__ == "__main__":
-    import logging, sys, structlog, cProfile
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    for row in steady(float(sys.argv[1])):
-        print(row, flush=True)
+def _unheard(event: Event) -> None:
+    """Nobody listens."""

@@ -7,6 +7,7 @@ time. Each group has its own due time, back-off and fate, so none starves anothe
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from math import inf
 from random import Random
 from threading import Condition
@@ -93,6 +94,7 @@ class Engine:
         }
         self._agenda = Agenda(self._turns)
         self._planned = -inf
+        self._stepped_at = -inf
         if endless:
             observer.attend(self._look_again)
 
@@ -101,6 +103,9 @@ class Engine:
         now = self._clock.now()
         with self._changed:
             self._news = False
+            if now < self._stepped_at:  # a clock that was set back delays nothing
+                self._hear(self._turns.values(), 0)
+            self._stepped_at = now
             due = [(self._turns[name], at) for name, at in self._agenda.take(now)]
             for turn, _ in due:
                 turn.running = True
@@ -119,11 +124,23 @@ class Engine:
             self._news = False
 
     def wake(self) -> None:
-        """Look at every group at once: something may have changed. Called from any thread."""
+        """Look at every group at once: a person may have changed something. Called from any thread."""
         self._reconciler.versions.forget()
         turn = self._reconciler.observer.turn()
         with self._changed:
             self._hear(self._turns.values(), turn)
+
+    def heard(self, provider: str) -> None:
+        """List a provider's machines at once: some of them may have changed. Called from any thread.
+
+        Of the groups at rest one makes the listing, and the others are looked at if it shows something new of them.
+        """
+        listed_after = self._reconciler.observer.turn()
+        with self._changed:
+            looking = [turn for turn in self._turns.values() if not self._rests(turn)]
+            resting = (turn for turn in self._turns.values() if self._rests(turn))
+            scouts = (turn for turn in resting if turn.course.group.desired.provider in (provider, ""))
+            self._hear([*looking, *islice(scouts, 1)], listed_after)
 
     def interrupt(self) -> None:
         """Begin no further call. Ticks that run end after their present one."""
@@ -151,7 +168,7 @@ class Engine:
         """Look at once at groups at rest of which a listing that was made for another one shows something new."""
         with self._changed:
             turns = [self._turns[name] for name in groups if name in self._turns]
-            self._hear([turn for turn in turns if turn.course.status.phase in AT_REST], listing_turn - 1)
+            self._hear([turn for turn in turns if self._rests(turn)], listing_turn - 1)
 
     def _hear(self, turns: Collection[_Turn], fresh_after: int) -> None:
         """Look at these at once, by listings that began after `fresh_after`. The caller holds the lock."""
@@ -163,6 +180,9 @@ class Engine:
                 turn.course.due = min(turn.course.due, now)
                 self._plan(turn)
         self._announce()
+
+    def _rests(self, turn: _Turn) -> bool:
+        return self._endless and turn.course.status.phase in AT_REST
 
     def _plan(self, turn: _Turn) -> None:
         if self._endless or not is_bad(turn.course.status.phase):

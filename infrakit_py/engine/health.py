@@ -12,13 +12,13 @@ from types import MappingProxyType
 from typing import Final, TypeAlias
 
 from infrakit_py.clock import Clock
-from infrakit_py.engine.probe import probe
+from infrakit_py.engine.probe import ask, prober_of
 from infrakit_py.engine.runner import Runner
 from infrakit_py.errors import ProviderError
 from infrakit_py.model.instance import UNKNOWN_HEALTH, Health, Instance, InstanceId, InstanceState, Verdict
 from infrakit_py.model.spec import HealthCheck
 from infrakit_py.spi.flavor import Flavor
-from infrakit_py.spi.provider import Provider
+from infrakit_py.spi.provider import Probing, Provider
 from infrakit_py.spi.store import ONCE
 
 PROBES_AT_ONCE: Final = 64
@@ -79,9 +79,7 @@ class HealthMonitor:
             ended = self._end_rows(others, now)
             records, due = self._look(running, check, now)
             changes: dict[InstanceId, float | None] = {**self._sweep(now)}
-        answers = (
-            self._runner.map([partial(_ask, m, check, flavor) for m, _ in due], PROBES_AT_ONCE, lane) if due else ()
-        )
+        answers = self._ask([member for member, _ in due], check, flavor, lane) if due else ()
         with self._lock:
             for (_, record), answer in zip(due, answers, strict=True):
                 record.hear(answer, check, now)
@@ -113,6 +111,14 @@ class HealthMonitor:
         with self._lock:
             records = [self._records.get(key) for key in keys]
         return all(record is not None and record.is_undoubted for record in records)
+
+    def _ask(
+        self, members: Sequence[Watched], check: HealthCheck, flavor: Flavor | None, lane: str
+    ) -> Sequence[str | ProviderError | None]:
+        providers = {member.provider_name: member.provider for member in members}
+        probers = {name: prober_of(provider) for name, provider in providers.items()}
+        asks = [partial(_answer, probers[m.provider_name], m.instance, check, flavor) for m in members]
+        return self._runner.map(asks, PROBES_AT_ONCE, lane)
 
     def _look(
         self, running: Sequence[Watched], check: HealthCheck, now: float
@@ -265,8 +271,10 @@ class _Record:
             self.health = Health(Verdict.UNHEALTHY, reason, self.health.ever_healthy)
 
 
-def _ask(member: Watched, check: HealthCheck, flavor: Flavor | None) -> str | ProviderError | None:
+def _answer(
+    prober: Probing | None, instance: Instance, check: HealthCheck, flavor: Flavor | None
+) -> str | ProviderError | None:
     try:
-        return probe(member.provider, member.instance, check, flavor)
+        return ask(prober, instance, check, flavor)
     except ProviderError as exc:
         return exc

@@ -74,7 +74,7 @@ class Listings:
         with self._asking[provider]:
             known = self._latest.get(provider)
             now = self._clock.now()
-            if known is not None and known.turn > after_turn and now - known.at <= max_age_seconds:
+            if known is not None and known.turn > after_turn and 0 <= now - known.at <= max_age_seconds:
                 return known
             listing = self._latest[provider] = self._ask(provider, known, now)
         if known is not None:

@@ -33,6 +33,8 @@ from infrakit_py.spi.store import Intent, Store
 _Way: TypeAlias = tuple[str, str, str, int]
 """Where, which image, as what disk, how large: what a provider may have of one way and not of another."""
 _BELIEVED: Final = 60.0
+_BELIEVED_AT_REST: Final = 3600.0
+"""What vanished meanwhile is published again when it is needed, since then it is asked for again."""
 LAG_MARGIN_SECONDS: Final = 2.0
 """Clocks of a provider and of this machine differ a little."""
 
@@ -111,8 +113,8 @@ class Observer:
                     raise
         return frozenset(seen)
 
-    def observe(self, group: Group, *, after_turn: int, max_age_seconds: float) -> Observation:
-        """Look at a group by listings begun after `after_turn` and at most so old.
+    def observe(self, group: Group, *, after_turn: int, max_age_seconds: float, at_rest: bool = False) -> Observation:
+        """Look at a group by listings begun after `after_turn` and at most so old. `at_rest`: nothing is expected.
 
         A group's own provider is asked (all of them, for a group that has none), and any other one that was last
         seen to hold members of it. ProviderError where one of these does not answer: what cannot be seen must
@@ -127,7 +129,7 @@ class Observer:
         members, in_flight, incarnations = self._accounted_for(group, listed, after_turn)
         members, all_well = self._with_health(group, members)
         members, complaints = self._with_draining(group, members)
-        published = self._published(group)
+        published = self._published(group, _BELIEVED_AT_REST if at_rest else _BELIEVED)
         zones = self._zones(group)
         snapshot = Snapshot(members, in_flight, incarnations, published, zones)
         return Observation(snapshot, complaints, all_well=all_well)
@@ -267,14 +269,14 @@ class Observer:
             result.append(Member(member.instance, member.provider, member.health, drained))
         return tuple(result), tuple(complaints)
 
-    def _published(self, group: Group) -> frozenset[str]:
+    def _published(self, group: Group, believed_seconds: float) -> frozenset[str]:
         """Return which of a group's images are there. One that was is believed to be so for a while."""
         previous = group.desired.previous
         images = [image for image in (group.desired.image, previous.image if previous else None) if image is not None]
         if not images or group.desired.provider not in self._providers:
             return frozenset()
         name, now = group.desired.provider, self._clock.now()
-        unsure = [i for i in images if not 0 <= now - self._published_at.get(_way(name, i), -inf) < _BELIEVED]
+        unsure = [i for i in images if not 0 <= now - self._published_at.get(_way(name, i), -inf) < believed_seconds]
         if unsure:
             found = retrying(self._clock, self._chance, lambda: self._providers[name].published(unsure))
             for image in unsure:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from infrakit_py.clock import Clock
 from infrakit_py.engine.budget import Budget
@@ -57,11 +58,11 @@ class Reconciler:
         well may be told by a listing as old as `glance_seconds`, anything else by one as old as `max_age_seconds`.
         """
         target = self.versions.target(group)
-        plan, observation = self._look(
-            target, after_turn, max(glance_seconds, max_age_seconds), waits=bool(waits_for)
-        )
-        if glance_seconds > max_age_seconds and not (plan.converged and observation.all_well):
-            plan, observation = self._look(target, after_turn, max_age_seconds, waits=bool(waits_for))
+        glances = glance_seconds > max_age_seconds
+        look = partial(self._look, target, after_turn, waits=bool(waits_for))
+        plan, observation = look(glance_seconds if glances else max_age_seconds, at_rest=glances)
+        if glances and not (plan.converged and observation.all_well):
+            plan, observation = look(max_age_seconds)
         if waits_for and plan.actions:
             plan = replace(
                 plan,
@@ -80,9 +81,11 @@ class Reconciler:
         return Tick(target, plan, observation, execution, self.observer.turn())
 
     def _look(
-        self, target: Target, after_turn: int, max_age_seconds: float, *, waits: bool
+        self, target: Target, after_turn: int, max_age_seconds: float, *, waits: bool, at_rest: bool = False
     ) -> tuple[GroupPlan, Observation]:
-        observation = self.observer.observe(target.group, after_turn=after_turn, max_age_seconds=max_age_seconds)
+        observation = self.observer.observe(
+            target.group, after_turn=after_turn, max_age_seconds=max_age_seconds, at_rest=at_rest
+        )
         return self._decide(target, observation, waits=waits), observation
 
     def _decide(self, target: Target, observation: Observation, *, waits: bool = False) -> GroupPlan:

@@ -7,8 +7,9 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from threading import Condition
-from typing import Final, Protocol, TypeVar
+from typing import Final, Protocol, TypeAlias, TypeVar
 
 T = TypeVar("T")
 
@@ -73,10 +74,30 @@ class ThreadRunner:
         self._calls.close()
 
 
+class _Answer(Future[T]):
+    """What a call comes to: its result, or the error that is raised where the result is asked for."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
+        if error is not None:
+            self.set_exception(error)
+        return True
+
+    def fill(self, call: Callable[[], T]) -> None:
+        with self:
+            self.set_result(call())
+
+
 @dataclass(slots=True)
 class _Lane:
+    name: str
     waiting: deque[Callable[[], None]] = field(default_factory=deque)
     running: int = 0
+
+
+_Begun: TypeAlias = tuple[_Lane, Callable[[], None]]
 
 
 class _Pool:
@@ -93,24 +114,10 @@ class _Pool:
         self._threads = ThreadPoolExecutor(_MOST_THREADS, thread_name_prefix=name)
 
     def submit(self, call: Callable[[], T], lane: str) -> Future[T]:
-        answer: Future[T] = Future()
-
-        def begin() -> None:
-            self._threads.submit(call).add_done_callback(end)
-
-        def end(ran: Future[T]) -> None:
-            with self._changed:
-                self._leave(lane)
-                self._begin_what_may()
-            error = ran.exception()
-            if error is not None:
-                answer.set_exception(error)
-            else:
-                answer.set_result(ran.result())
-
+        answer = _Answer[T]()
         with self._changed:
-            self._lanes.setdefault(lane, _Lane()).waiting.append(begin)
-            self._begin_what_may()
+            self._lanes.setdefault(lane, _Lane(lane)).waiting.append(partial(answer.fill, call))
+            self._begin(self._take())
         return answer
 
     def close(self) -> None:
@@ -119,25 +126,36 @@ class _Pool:
             self._changed.wait_for(lambda: not self._lanes)
         self._threads.shutdown(wait=True)
 
-    def _begin_what_may(self) -> None:
-        """Begin with what waits, as far as there is room; a lane that has begun is the last one to do so again."""
-        share = max(1, self._at_once // (2 * max(1, len(self._lanes))))
-        while (name := self._next(share)) is not None:
-            lane = self._lanes[name] = self._lanes.pop(name)
-            lane.running += 1
-            self._running += 1
-            lane.waiting.popleft()()
+    def _begin(self, begun: _Begun | None) -> None:
+        if begun is not None:
+            self._threads.submit(self._work, begun)
 
-    def _next(self, share: int) -> str | None:
-        for name, lane in self._lanes.items():
+    def _work(self, begun: _Begun | None) -> None:
+        """Run one call after another, as long as there is any that may run."""
+        while begun is not None:
+            lane, run = begun
+            run()
+            with self._changed:
+                self._leave(lane)
+                begun = self._take()
+                while begun is not None and (another := self._take()) is not None:
+                    self._begin(another)
+
+    def _take(self) -> _Begun | None:
+        """Take what may run now: of the lane whose turn it is, which is the last one to take its turn again."""
+        share = max(1, self._at_once // (2 * max(1, len(self._lanes))))
+        for lane in self._lanes.values():
             if lane.waiting and (self._running < self._at_once or lane.running < share):
-                return name
+                del self._lanes[lane.name]
+                self._lanes[lane.name] = lane
+                lane.running += 1
+                self._running += 1
+                return lane, lane.waiting.popleft()
         return None
 
-    def _leave(self, name: str) -> None:
-        lane = self._lanes[name]
+    def _leave(self, lane: _Lane) -> None:
         lane.running -= 1
         self._running -= 1
         if not lane.running and not lane.waiting:
-            del self._lanes[name]
+            del self._lanes[lane.name]
             self._changed.notify_all()

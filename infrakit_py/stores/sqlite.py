@@ -39,6 +39,7 @@ class SqliteStore:
         self._directory = directory
         self._writing = Lock()
         self._looking = Lock()
+        self._versions: dict[tuple[str, str], tuple[Sequence[tables.VersionRow], Sequence[VersionRecord]]] = {}
         self._specs: Mapping[str, ClusterSpec | None] = {}
         try:
             self._db = files.open_private(directory / files.STATE, tables.prepare)
@@ -72,7 +73,11 @@ class SqliteStore:
 
     def versions(self, cluster: str, group: str) -> Sequence[VersionRecord]:
         with self._reading() as db:
-            return tables.read_versions(db, cluster, group)
+            rows = tables.version_rows(db, cluster, group)
+        known = self._versions.get((cluster, group))
+        if known is None or known[0] != rows:  # who asks again and again asks for the same
+            known = self._versions[cluster, group] = rows, tables.readable(rows)
+        return list(known[1])
 
     def forget_version(self, cluster: str, group: str, fingerprint: str, now: float, reason: str) -> None:
         with self._transaction() as db:

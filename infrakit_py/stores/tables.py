@@ -6,7 +6,7 @@ Those of what is declared and of what happened are beside this module. No transa
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, replace
-from typing import Final
+from typing import Final, TypeAlias
 
 from infrakit_py.model.instance import InstanceId
 from infrakit_py.model.revision import GroupVersion, HistoryEntry, VersionRecord, VersionState
@@ -46,6 +46,7 @@ _TICKET: Final = "ALTER TABLE intent ADD COLUMN ticket TEXT NOT NULL DEFAULT ''"
 _INTENT: Final = (
     "cluster, group_name, provider, slot, incarnation, logical_id, fingerprint, since, instance_id, gone, ticket"
 )
+VersionRow: TypeAlias = tuple[str, str, float, str]
 _HISTORY: Final = "at, group_name, event, revision, image, image_identity, fingerprint, reason"
 
 
@@ -127,12 +128,16 @@ def read_image_identities(db: sqlite3.Connection) -> frozenset[str]:
 
 def read_versions(db: sqlite3.Connection, cluster: str, group: str | None = None) -> Sequence[VersionRecord]:
     """Return the versions of a group, or of all, that can be read; that of the latest change last."""
-    rows = db.execute(
+    return readable(version_rows(db, cluster, group))
+
+
+def version_rows(db: sqlite3.Connection, cluster: str, group: str | None = None) -> Sequence[VersionRow]:
+    """Return versions as they are written, for `readable`: reading them takes longer than all the rest."""
+    return db.execute(
         "SELECT content, state, at, reason FROM version WHERE cluster = ?1 AND (?2 IS NULL OR group_name = ?2)"
         " ORDER BY id",
         (cluster, group),
-    )
-    return list(_readable(rows))
+    ).fetchall()
 
 
 def drop_version(db: sqlite3.Connection, cluster: str, group: str, fingerprint: str, at: float, reason: str) -> None:
@@ -195,7 +200,12 @@ def read_healthy(db: sqlite3.Connection, cluster: str) -> Mapping[InstanceId, fl
     return {InstanceId(instance): since for instance, since in rows}
 
 
-def _readable(rows: Iterable[tuple[str, str, float, str]]) -> Iterable[VersionRecord]:
+def readable(rows: Iterable[VersionRow]) -> Sequence[VersionRecord]:
+    """Return the versions that can be read."""
+    return list(_readable(rows))
+
+
+def _readable(rows: Iterable[VersionRow]) -> Iterable[VersionRecord]:
     for content, state, at, reason in rows:
         try:
             yield VersionRecord(read_version(content), VersionState(state), at, reason)

@@ -22,6 +22,7 @@ from infrakit_py.engine.events import Event, EventKind
 from infrakit_py.engine.execute import Executor
 from infrakit_py.engine.health import HealthMonitor
 from infrakit_py.engine.limits import Limiters
+from infrakit_py.engine.meter import Meter, NoMeter
 from infrakit_py.engine.observe import Observer
 from infrakit_py.engine.reconcile import Reconciler
 from infrakit_py.engine.runner import InlineRunner
@@ -114,6 +115,7 @@ class Lab:
     path: Path | None = None
     cluster: str = "shop"
     limiters: Limiters = field(default_factory=Limiters)
+    meter: Meter = field(default_factory=NoMeter)
 
     def __post_init__(self) -> None:
         self.cloud = SimCloud(SimSettings.model_validate(self.settings), self.clock, self.path)
@@ -136,7 +138,9 @@ class Lab:
             {g.name: g for g in groups},
         )
         made: dict[str, Group] = {}
-        observer = Observer(self.cluster, {"sim": self.provider}, self.store, self._monitor(), self.clock, Random(1))
+        observer = Observer(
+            self.cluster, {"sim": self.provider}, self.store, self._monitor(), self.clock, Random(1), self.meter
+        )
         for g in groups:
             flavor = (flavors or {}).get(g.name) or vanilla.open(g.flavor.options, cluster=self.cluster, group=g.name)
             image = spec.images[g.image]
@@ -165,6 +169,7 @@ class Lab:
             poll_seconds=1.0,
             chance=chance,
             endless=endless,
+            meter=self.meter,
         )
 
     def run(

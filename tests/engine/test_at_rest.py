@@ -5,13 +5,16 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
+from infrakit_providers.simulated.buckets import Call as SimCall
+from infrakit_providers.simulated.faults import Fault
 from infrakit_providers.simulated.provider import SimulatedProvider
 from infrakit_py.clock import VirtualClock
 from infrakit_py.engine.engine import Engine, Phase
 from infrakit_py.engine.events import Event, EventKind
+from infrakit_py.engine.meter import Call
 from infrakit_py.model.instance import Instance, InstanceId
 from infrakit_py.model.revision import GroupVersion, VersionState
-from infrakit_py.model.spec import GroupSpec, HealthCheck
+from infrakit_py.model.spec import GroupSpec, HealthCheck, Image
 from infrakit_py.spi.store import Intent
 from infrakit_py.stores.memory import MemoryStore
 from tests.engine.harness import Lab, group
@@ -26,6 +29,11 @@ class Counting(SimulatedProvider):
     """Counts its listings."""
 
     describes = 0
+    asked_for_images = 0
+
+    def published(self, images: Sequence[Image]) -> frozenset[str]:
+        self.asked_for_images += 1
+        return super().published(images)
 
     def describe(self, cluster: str) -> Sequence[Instance]:
         self.describes += 1
@@ -61,12 +69,31 @@ class CountingStore(MemoryStore):
         super().note_healthy(cluster, since)
 
 
+class Tally:
+    """Counts ticks and calls, and remembers how late the latest tick was."""
+
+    def __init__(self) -> None:
+        self.ticks: Counter[str] = Counter()
+        self.calls: Counter[str] = Counter()
+        self.latest_seconds = 0.0
+
+    def called(self, cluster: str, provider: str, call: Call, seconds: float, error: str) -> None:
+        del cluster, seconds
+        self.calls[f"{provider} {call} {error}".strip()] += 1
+
+    def ticked(self, cluster: str, group: str, seconds: float, late_seconds: float) -> None:
+        del cluster, seconds
+        self.ticks[group] += 1
+        self.latest_seconds = max(self.latest_seconds, late_seconds)
+
+
 class Rest:
     """Groups in virtual time that have all that they want, and an engine without end that keeps them."""
 
     def __init__(self, *groups: GroupSpec, before: Sequence[GroupSpec] = ()) -> None:
         self.store = CountingStore()
-        self.lab = Lab({"boot_time": "0s"}, store=self.store)
+        self.tally = Tally()
+        self.lab = Lab({"boot_time": "0s"}, store=self.store, meter=self.tally)
         self.provider = self.lab.provider = Counting(self.lab.cloud)
         for declared in (before, groups):
             self.lab.run(*declared)
@@ -159,3 +186,45 @@ def test_a_person_s_word_is_heard_at_once_by_a_group_that_is_woken() -> None:
     rest.go_on(1.0)
     assert rest.phases == {Phase.ROLLED_BACK}
     assert rest.lab.images() == ["a1", "a1", "a1"]
+
+
+def test_an_event_costs_one_listing_and_a_look_at_what_has_changed() -> None:
+    rest = Rest(*(group(f"g{number}", health=UNCHECKED) for number in range(20)))
+    rest.go_on(rest.engine.step() - rest.lab.clock.now() + 1.0)
+    rest.tally.ticks.clear()
+    before = rest.provider.describes
+    rest.lab.cloud.stop(rest.lab.machines("g7")[0].id, "killed")
+    rest.engine.heard("sim")
+    rest.lab.clock.sleep(0.0)
+    rest.engine.step()
+    assert rest.provider.describes == before + 1
+    rest.engine.step()
+    assert [e.group for e in rest.lab.events if e.kind is EventKind.CREATING] == ["g7"]
+    assert set(rest.tally.ticks) == {"g0", "g7"}
+
+
+def test_a_clock_that_is_set_back_delays_no_look() -> None:
+    rest = Rest(group("web", health=UNCHECKED))
+    rest.lab.clock.sleep(-HOUR)
+    rest.lab.cloud.stop(rest.lab.machines("web")[0].id, "killed")
+    rest.go_on(1.0)
+    assert len(rest.lab.told(EventKind.CREATING)) == 1
+
+
+def test_calls_and_ticks_are_told_with_how_late_they_were() -> None:
+    rest = Rest(group("web", health=UNCHECKED))
+    rest.tally.calls.clear()
+    rest.lab.cloud.fail(SimCall.DESCRIBE, Fault.THROTTLED, 1)
+    rest.engine.heard("sim")
+    rest.go_on(10.0)
+    assert rest.tally.calls == {"sim describe Throttled": 1, "sim describe": 1}
+    rest.lab.clock.sleep(100.0)
+    rest.go_on(1.0)
+    assert rest.tally.latest_seconds == pytest.approx(80.0, abs=1.0)
+
+
+def test_images_are_not_asked_for_while_nothing_is_expected() -> None:
+    rest = Rest(group("web", health=UNCHECKED))
+    before = rest.provider.asked_for_images
+    rest.go_on(HOUR / 2)
+    assert rest.provider.asked_for_images == before

@@ -87,7 +87,7 @@ class Acts:
 
     # -- people --------------------------------------------------------------------------------------------------
 
-    def _declare(self, group: GroupSpec, what: str) -> None:
+    def declare(self, group: GroupSpec, what: str) -> None:
         self.groups[group.name] = group
         self.declares = True
         self.world.log("person", f"declares {group.name}: {what}")
@@ -96,28 +96,28 @@ class Acts:
         group = self._group(chance)
         if image == BAD_IMAGE and not group.health.asks:
             return
-        self._declare(replace(group, image=image), f"image {image}")
+        self.declare(replace(group, image=image), f"image {image}")
 
     def _scale(self, chance: Random) -> None:
         group = self._group(chance)
         size = chance.randint(1, 4 if group.logical_ids is not None else 8)
-        self._declare(scaled(group, size), f"size {size}")
+        self.declare(scaled(group, size), f"size {size}")
 
     def _change_rollout(self, chance: Random) -> None:
         group = self._group(chance)
         named = group.logical_ids is not None
         rollout = draw_rollout(chance, named=named, has_budget=self._has_budget)
-        self._declare(replace(group, rollout=rollout), f"{rollout}")
+        self.declare(replace(group, rollout=rollout), f"{rollout}")
 
     def _change_user_tags(self, chance: Random) -> None:
         value = chance.choice(("", "front", "back"))
-        self._declare(tagged(self._group(chance), value), f"user tag {value!r}")
+        self.declare(tagged(self._group(chance), value), f"user tag {value!r}")
 
     def _remove_group(self, chance: Random) -> None:
         """Take a group out of the file, or put one back."""
         if self.removed:
             back = self.removed.pop()
-            self._declare(back, "back again")
+            self.declare(back, "back again")
         elif len(self.groups) > 1:
             group = self._group(chance)
             del self.groups[group.name]

@@ -20,17 +20,19 @@ _ROOT: Final = Path(__file__).parents[2]
 _COPIED: Final = ("infrakit_py", "groups", "providers", "tests")
 _POLICIES: Final = "groups/infrakit_groups/policies"
 _ENGINE: Final = "infrakit_py/engine"
+_DAYS: Final = 12
 _FOUND: Final = re.compile(r"FAILED seed (\d+): (.*) \(\d+ steps")
 
 
 @dataclass(frozen=True, slots=True)
 class Mutation:
-    """A bug: in `file`, `old` (which is there once) becomes `new`."""
+    """A bug: in `file`, `old` (which is there once) becomes `new`. `hours`: it is looked for in runs of so many."""
 
     name: str
     file: str
     old: str
     new: str
+    hours: float = 0.0
 
 
 MUTATIONS: Final[Sequence[Mutation]] = (
@@ -84,16 +86,17 @@ MUTATIONS: Final[Sequence[Mutation]] = (
     ),
     Mutation(
         "a listing that fails is taken for an empty one",
-        f"{_ENGINE}/observe.py",
-        "            instances = retrying(self._clock, self._chance, lambda: provider.describe(self._cluster))\n",
-        "            try:\n"
-        "                instances = retrying(self._clock, self._chance, lambda: provider.describe(self._cluster))\n"
-        "            except ProviderError:\n"
-        "                instances = []\n",
+        f"{_ENGINE}/listings.py",
+        "        for instance in retrying(self._clock, self._chance, timed_describe):\n",
+        "        try:\n"
+        "            instances = retrying(self._clock, self._chance, timed_describe)\n"
+        "        except InfrakitError:\n"
+        "            instances = []\n"
+        "        for instance in instances:\n",
     ),
     Mutation(
         "a listing from before the last action is trusted",
-        f"{_ENGINE}/observe.py",
+        f"{_ENGINE}/listings.py",
         "known.turn > after_turn and now",
         "now",
     ),
@@ -108,6 +111,34 @@ MUTATIONS: Final[Sequence[Mutation]] = (
         f"{_POLICIES}/leaving.py",
         "may_serve = serves or victim.condition is Condition.UNKNOWN",
         "may_serve = serves",
+    ),
+    Mutation(
+        "groups at rest list for themselves",
+        f"{_ENGINE}/engine.py",
+        "course.listed_seconds - _INSTANT_SECONDS if idles else 0.0",
+        "0.0",
+        hours=24.0,
+    ),
+    Mutation(
+        "groups at rest trust old listings",
+        f"{_ENGINE}/engine.py",
+        "course.listed_seconds - _INSTANT_SECONDS if idles else 0.0",
+        "3600.0 if idles else 0.0",
+        hours=24.0,
+    ),
+    Mutation(
+        "what machines answer is not heeded by groups at rest",
+        f"{_ENGINE}/reconcile.py",
+        "not (plan.converged and observation.all_well)",
+        "not plan.converged",
+        hours=24.0,
+    ),
+    Mutation(
+        "machines that are no more are remembered for ever",
+        f"{_ENGINE}/health.py",
+        "or now - self._blind_at >= _LEFT_OVER_SECONDS",
+        "",
+        hours=24.0,
     ),
 )
 
@@ -139,6 +170,8 @@ def _hunt(mutation: Mutation, seeds: int) -> str:
             shutil.copytree(_ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
         _apply(mutation, copy / mutation.file)
         command = [sys.executable, "-m", "tests.simulation", "--seeds", str(seeds), "--stop"]
+        if mutation.hours:
+            command += ["--hours", f"{mutation.hours:g}", "--seeds", str(_DAYS)]
         path = os.pathsep.join(str(copy / part) for part in (".", "providers", "groups"))
         ended = subprocess.run(
             command, cwd=copy, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, check=False

@@ -15,6 +15,7 @@ from infrakit_py.engine.events import Event
 from infrakit_py.engine.execute import Executor
 from infrakit_py.engine.health import HealthMonitor
 from infrakit_py.engine.limits import Limiters
+from infrakit_py.engine.meter import Meter, NoMeter
 from infrakit_py.engine.observe import Observer
 from infrakit_py.engine.reconcile import Reconciler
 from infrakit_py.engine.runner import InlineRunner
@@ -79,6 +80,8 @@ class Simulation:
         self.restarts_at = START
         self.steps = 0
         self.calm = False
+        self.most_steps = _MOST_STEPS
+        self.meter: Meter = NoMeter()
 
     def run(self) -> Report:
         world, violation = self.world, ""
@@ -86,8 +89,7 @@ class Simulation:
             world.log("story", f"group {_described(group)}")
         world.log("story", f"cloud {dict(self.story.settings)}; budget {self.story.budget}")
         try:
-            self._eventful()
-            self._calm_down()
+            self._live()
         except Violated as exc:
             violation = str(exc)
             world.log("VIOLATED", violation)
@@ -95,6 +97,11 @@ class Simulation:
         elapsed = world.clock.now() - START
         world.cloud.close()
         return Report(self.story.seed, violation, tuple(world.lines), world.digest, self.steps, elapsed, machines)
+
+    def _live(self) -> None:
+        self._eventful()
+        self._calm_down()
+        self._check_end()
 
     # -- time ----------------------------------------------------------------------------------------------------
 
@@ -120,20 +127,24 @@ class Simulation:
         world = self.world
         world.log("story", "faults end; people mend what they broke")
         chance = Random(f"calm {self.story.seed}")
+        self._make_peace(chance)
+        self._come_to_rest(CONVERGES_WITHIN_SECONDS)
+
+    def _make_peace(self, chance: Random) -> None:
         self.acts.make_peace({name: calmed(g, chance.choice(GOOD_IMAGES)) for name, g in self.acts.groups.items()})
         self._heed()
         self.calm = True
         self._end_process()
-        self.restarts_at = world.clock.now()
-        deadline = world.clock.now() + CONVERGES_WITHIN_SECONDS
+        self.restarts_at = self.world.clock.now()
+
+    def _come_to_rest(self, within_seconds: float) -> None:
+        world = self.world
+        deadline = world.clock.now() + within_seconds
         while not self._is_at_rest():
             if world.clock.now() >= deadline:
-                raise Violated(
-                    PROGRESS, f"not at rest {CONVERGES_WITHIN_SECONDS:.0f}s later: {self._where_it_stands()}"
-                )
+                raise Violated(PROGRESS, f"not at rest {within_seconds:.0f}s later: {self._where_it_stands()}")
             self._go_on_until(world.clock.now() + _PERSON_LOOKS_EVERY_SECONDS, stop_at_rest=True)
             self._mend()
-        self._check_end()
 
     def _go_on_until(self, until: float, *, stop_at_rest: bool = False) -> None:
         world = self.world
@@ -155,8 +166,8 @@ class Simulation:
         engine = self.engine
         assert engine is not None
         self.steps += 1
-        if self.steps > _MOST_STEPS:
-            raise Violated(PROGRESS, f"{_MOST_STEPS} steps and no end: {self._where_it_stands()}")
+        if self.steps > self.most_steps:
+            raise Violated(PROGRESS, f"{self.most_steps} steps and no end: {self._where_it_stands()}")
         try:
             due = engine.step()
         except Death:
@@ -186,7 +197,7 @@ class Simulation:
         except Death:
             self._die(self.acts.restart_seconds)
         if self.engine is not None and self.story.hears_events:
-            self.provider.watch(self.engine.wake)
+            self.provider.watch(partial(self.engine.heard, "sim"))
 
     def _die(self, for_seconds: float) -> None:
         self._end_process()
@@ -203,7 +214,7 @@ class Simulation:
         chance = Random(f"engine {story.seed} {world.process}")
         remember = partial(world.store.note_healthy, CLUSTER)
         monitor = HealthMonitor(world.clock, InlineRunner(), world.store.healthy_since(CLUSTER), remember)
-        observer = Observer(CLUSTER, {"sim": provider}, world.store, monitor, world.clock, chance)
+        observer = Observer(CLUSTER, {"sim": provider}, world.store, monitor, world.clock, chance, self.meter)
         digest = repr(sorted(world.declared.items()))
         revision = world.store.revision(CLUSTER, digest, world.clock.now())
         groups: dict[str, Group] = {}
@@ -239,6 +250,7 @@ class Simulation:
             poll_seconds=story.poll_seconds,
             chance=chance,
             endless=story.endless or self.calm,
+            meter=self.meter,
         )
 
     def _flavor(self, group: str) -> Flavor:

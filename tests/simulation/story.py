@@ -119,11 +119,7 @@ def draw_story(seed: int) -> Story:
     budget = chance.choice((Amount(1), Amount(2), Amount(3))) if chance.random() < 0.25 else None
     groups = draw_groups(chance, has_budget=budget is not None)
     ends_at = chance.uniform(600.0, 2400.0)
-    acts = chance.randint(4, 18)
-    steps = []
-    for _ in range(acts):
-        (act,) = chance.choices(list(_WEIGHTS), list(_WEIGHTS.values()))
-        steps.append(Step(chance.uniform(0.0, ends_at), act, chance.getrandbits(32)))
+    steps = draw_steps(chance, ends_at)
     published = chance.random() < 0.3
     return Story(
         seed=seed,
@@ -137,8 +133,17 @@ def draw_story(seed: int) -> Story:
         endless=chance.random() < 0.7,
         hears_events=chance.random() < 0.5,
         ends_at=ends_at,
-        steps=sorted(steps, key=lambda step: step.at),
+        steps=steps,
     )
+
+
+def draw_steps(chance: Random, seconds: float) -> Sequence[Step]:
+    """Draw what happens in the course of so many seconds."""
+    steps: list[Step] = []
+    for _ in range(chance.randint(4, 18)):
+        (act,) = chance.choices(list(_WEIGHTS), list(_WEIGHTS.values()))
+        steps.append(Step(chance.uniform(0.0, seconds), act, chance.getrandbits(32)))
+    return sorted(steps, key=lambda step: step.at)
 
 
 def draw_groups(chance: Random, *, has_budget: bool) -> tuple[GroupSpec, ...]:

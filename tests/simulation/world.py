@@ -11,7 +11,7 @@ from math import inf
 from random import Random
 
 from infrakit_providers.simulated.cloud import SimCloud
-from infrakit_providers.simulated.machines import Machine, Row, answers
+from infrakit_providers.simulated.machines import Machine, Row, answers, died
 from infrakit_providers.simulated.settings import SimSettings
 from infrakit_py.clock import VirtualClock
 from infrakit_py.model import tags
@@ -197,6 +197,10 @@ class World:
             return row._replace(gone_at=gone_at, delisted_at=gone_at + settings.gone_listed_for)
 
         self.cloud.interfere([machine.id], go)
+
+    def doom(self, machine: Machine, at: float) -> None:
+        """Let a machine die at a later instant, when nobody is told."""
+        self.cloud.interfere([machine.id], lambda row, _: died(row, at, "died (simulated)"))
 
     def impair(self, machine: Machine) -> None:
         self.cloud.set_impaired(machine.id, "status check failed")
