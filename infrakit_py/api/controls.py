@@ -90,7 +90,9 @@ class Controls(Protocol):
         expected: Mapping[str, int],
         dry_run: bool = False,
     ) -> Sequence[Applied]:
-        """Validate files and put what `main` of them declare in force: all of it or nothing.
+        """Validate files and put what `main` of them declare in force. Mistakes in any of it are found before that.
+
+        Where the store fails between two clusters, the first is in force; the same may be applied again.
 
         `files`: text by relative path; what a cluster file refers to is among them, or lies on the controller's
         machine by absolute path. `expected`: the numbers that must be in force. `dry_run`: only validate.

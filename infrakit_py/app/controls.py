@@ -129,9 +129,11 @@ class HostControls:
             if dry_run:
                 return [_would_be(spec, present.get(spec.name)) for spec in declaration]
             declaration = tuple(map(anchored, self._build(declaration)))
-            applied = [self._declare(spec, actor, expected.get(spec.name)) for spec in declaration]
-        self._host.wake()
-        return applied
+        # From here on the files stay, whatever becomes of it: the first of them may be in force.
+        try:
+            return [self._declare(spec, actor, expected.get(spec.name)) for spec in declaration]
+        finally:
+            self._host.wake()
 
     def withdraw(self, cluster: str, actor: str, *, prune: bool) -> None:
         present = self._present(cluster)
