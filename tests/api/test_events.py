@@ -143,6 +143,7 @@ def test_streams_end_when_tokens_are_read_anew_and_when_the_server_stops(api: As
         stream.read()
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_stream_in_which_nothing_happens_is_kept_alive(api: Asking) -> None:
     with api.stream() as stream:

@@ -201,6 +201,7 @@ def _seen(server: RunningServer) -> str:
     return str(x509.load_der_x509_certificate(content).subject.rdns[0].rfc4514_string().partition("=")[2])
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_who_asks_nothing_is_let_go_and_keeps_nobody_from_being_answered(serving: Serve) -> None:
     server = serving()

@@ -104,7 +104,7 @@ def test_a_repository_that_cannot_be_reached_changes_nothing_and_is_told_of_once
     controller = team.follow(start)
     controller.says("converged")
     away = team.bare.rename(team.shell.root / "away.git")
-    controller.says("what is in force stays")
+    controller.says("stays in force")
     away.rename(team.bare)
     controller.says("the repository answers again")
     assert controller.out.count("unreachable") == 1 and team.sizes() == 1

@@ -87,7 +87,7 @@ def test_a_branch_is_followed_by_https_with_a_token_that_no_process_list_and_no_
     eventually(lambda: team.sizes() == 2, "two machines")
     assert by_https.served > 0 and by_https.refused == 0
     by_https.token = "another, from now on"
-    controller.says("what is in force stays")
+    controller.says("stays in force")
     by_https.token = TOKEN
     controller.says("the repository answers again")
     assert "fetch" in record.read_text()

@@ -232,6 +232,8 @@ def test_a_rollout_is_paused_resumed_and_undone_from_elsewhere(site: Controlled)
     assert site.infra("wait", *at, "--timeout", "60s").code == 0
     undone = site.infra("rollout", "undo", *at, "-g", "web", "--reason", "slow").out
     assert "rolls: web goes back from revision 2 to a1" in undone
+    # The controller is told, and looks at the group a moment later: until then all is as it was declared.
+    eventually(lambda: site.infra("wait", *at, "--timeout", "60s").code == 1, "the waiting ends with 1")
     result = site.infra("wait", *at, "--timeout", "60s")
     assert result.code == 1
     assert "rolls/web: rolled back to a1" in result.err

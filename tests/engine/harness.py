@@ -101,6 +101,13 @@ def reconciler_of(
     return Reconciler(observer, executor, Versions(cluster.name, store, clock, revive), budget, clock)
 
 
+class WallClock(VirtualClock):
+    """A clock that somebody may set."""
+
+    def set_back(self, seconds: float) -> None:
+        self._now -= seconds
+
+
 @dataclass
 class Lab:
     """A simulated cloud and all that works on it. `run` starts the program anew each time, as `infra apply` does.

@@ -17,6 +17,7 @@ from infrakit_py.model.instance import Health, Instance, InstanceId, InstanceSta
 from infrakit_py.model.spec import HealthCheck
 from infrakit_py.spi.provider import Provider
 from infrakit_py.spi.store import ONCE
+from tests.engine.harness import WallClock
 
 T = TypeVar("T")
 
@@ -74,13 +75,6 @@ class Idle(InlineRunner):
 
     def map(self, calls: Sequence[Callable[[], T]], at_once: int, lane: str = "") -> list[T]:
         raise AssertionError("nobody is to be asked")
-
-
-class WallClock(VirtualClock):
-    """A clock that somebody may set."""
-
-    def set_back(self, seconds: float) -> None:
-        self._now -= seconds
 
 
 class Watch:

@@ -97,8 +97,8 @@ MUTATIONS: Final[Sequence[Mutation]] = (
     Mutation(
         "a listing from before the last action is trusted",
         f"{_ENGINE}/listings.py",
-        "known.turn > after_turn and now",
-        "now",
+        "known.turn > after_turn and 0",
+        "0",
     ),
     Mutation(
         "a name is given again while its machine is leaving",

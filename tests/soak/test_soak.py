@@ -37,12 +37,23 @@ def test_what_stays_as_it_is_is_no_growth_whatever_a_life_before_it_took() -> No
         (samples(descriptors=50), "24 descriptors became 50"),
         (samples(threads=200), "100 threads became 200"),
         (samples(state_mib=100.0), "the state takes 100.0 MiB"),
-        (samples()[:70], "tell nothing"),
     ],
-    ids=["memory", "files", "descriptors", "threads", "state", "too short"],
+    ids=["memory", "files", "descriptors", "threads", "state"],
 )
 def test_what_grows_is_said(taken: Sequence[Sample], said: str) -> None:
     assert said in failures(taken)
+
+
+def test_of_memory_nothing_is_said_before_it_has_warmed_up() -> None:
+    warming = samples(each_second=0.5)[: 60 + 120]
+    verdict = judge(warming, warming[::30], 0, [])
+    assert verdict.failures == []
+    assert "too short to tell" in verdict.table
+
+
+def test_one_look_at_the_last_life_tells_nothing() -> None:
+    begun = samples()[:70]
+    assert "tell nothing" in " ".join(judge(begun, begun[::65], 0, []).failures)
 
 
 def test_an_exit_code_is_a_failure() -> None:

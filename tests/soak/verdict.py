@@ -11,10 +11,11 @@ MOST_RSS_GROWTH: Final = 0.05
 MOST_STATE_MIB: Final = 24.0
 """10,000 occurrences, 1,000 lines of history and 20 specs a cluster, 10 versions a group; and as much in the log."""
 MOST_MORE_DESCRIPTORS: Final = 8
-MOST_MORE_THREADS: Final = 40
-"""Pools begin threads as they are needed, up to what they may have."""
+MOST_MORE_THREADS: Final = 80
+"""Pools begin threads as they need them, up to what they may have."""
 _WARM_UP: Final = 0.4
-_LEAST_SAMPLES: Final = 20
+_WARM_UP_SECONDS: Final = 150.0
+_LEAST_SAMPLES: Final = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,28 +40,32 @@ class Verdict:
 
 
 def judge(samples: Sequence[Sample], resting: Sequence[Sample], code: int, complaints: Sequence[str]) -> Verdict:
-    """Compare the samples of the last life with the bounds. `resting`: those taken when nothing was left to do."""
-    warm, resting = _warm(samples), _warm(resting)
+    """Compare the samples of the last life with the bounds. `resting`: those taken when nothing was left to do.
+
+    Of memory nothing is said before it has warmed up: an allocator takes its time to find its size.
+    """
+    mine, resting = _of_the_last_life(samples), _of_the_last_life(resting)
     failures = [f"the controller said: {complaint}" for complaint in complaints[:5]]
     if code:
         failures.append(f"exit code {code}")
-    if len(warm) < _LEAST_SAMPLES or len(resting) < 2:
-        return Verdict("", [*failures, f"{len(warm)} samples tell nothing: let it run for longer"])
-    rss = fitted(warm, lambda sample: sample.rss_mib)
-    state = fitted(warm, lambda sample: sample.state_mib)
+    if len(resting) < 2:
+        return Verdict("", [*failures, f"{len(mine)} samples tell nothing: let it run for longer"])
+    warm = _warm(mine)
+    memory, bound = fitted(warm or mine, lambda sample: sample.rss_mib), f"line grows {MOST_RSS_GROWTH:.0%} at most"
+    state = fitted(mine, lambda sample: sample.state_mib)
     first, last = resting[0], resting[-1]
     rows = [
         ("", "first", "last", "most", "by the line, an hour", "bound"),
-        _row("memory, MiB", [s.rss_mib for s in warm], rss, f"line grows {MOST_RSS_GROWTH:.0%} at most"),
-        _row("state, MiB", [s.state_mib for s in warm], state, f"{MOST_STATE_MIB:g}"),
+        _row("memory, MiB", [s.rss_mib for s in warm or mine], memory, bound if warm else "too short to tell"),
+        _row("state, MiB", [s.state_mib for s in mine], state, f"{MOST_STATE_MIB:g}"),
         _counted("state, files", [s.files for s in resting], "as many as in the beginning"),
         _counted("descriptors", [s.descriptors for s in resting], f"{MOST_MORE_DESCRIPTORS} more at most"),
         _counted("threads", [s.threads for s in resting], f"{MOST_MORE_THREADS} more at most"),
     ]
-    if rss.growth > MOST_RSS_GROWTH * rss.first:
-        failures.append(f"memory grew from {rss.first:.1f} to {rss.last:.1f} MiB by the line")
-    if max(s.state_mib for s in warm) > MOST_STATE_MIB:
-        failures.append(f"the state takes {max(s.state_mib for s in warm):.1f} MiB")
+    if warm and memory.growth > MOST_RSS_GROWTH * memory.first:
+        failures.append(f"memory grew from {memory.first:.1f} to {memory.last:.1f} MiB by the line")
+    if max(s.state_mib for s in mine) > MOST_STATE_MIB:
+        failures.append(f"the state takes {max(s.state_mib for s in mine):.1f} MiB")
     if last.files > first.files:
         failures.append(f"{first.files} files became {last.files}")
     if last.descriptors > first.descriptors + MOST_MORE_DESCRIPTORS:
@@ -79,11 +84,15 @@ def fitted(samples: Sequence[Sample], value: Callable[[Sample], float]) -> Line:
     return Line(mean + slope * (times[0] - mean_time), mean + slope * (times[-1] - mean_time), slope)
 
 
+def _of_the_last_life(samples: Sequence[Sample]) -> Sequence[Sample]:
+    return [sample for sample in samples if sample.life == samples[-1].life]
+
+
 def _warm(samples: Sequence[Sample]) -> Sequence[Sample]:
-    """Return the later part of the last life."""
-    mine = [sample for sample in samples if sample.life == samples[-1].life]
-    begins = mine[0].at + _WARM_UP * (mine[-1].at - mine[0].at)
-    return [sample for sample in mine if sample.at >= begins]
+    """Return the later ones, or none where there are too few of them to tell anything."""
+    began, ended = samples[0].at, samples[-1].at
+    warm = [s for s in samples if s.at >= began + max(_WARM_UP_SECONDS, _WARM_UP * (ended - began))]
+    return warm if len(warm) >= _LEAST_SAMPLES else ()
 
 
 def _row(what: str, values: Sequence[float], line: Line, bound: str) -> tuple[str, ...]:
