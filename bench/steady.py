@@ -176,7 +176,7 @@ def steady(seconds: float) -> Iterator[Row]:
     unchecked, checked = HealthCheck(interval_seconds=INTERVAL_SECONDS), HealthCheck(tcp=80)
     for clusters, check, what in (
         (1, unchecked, "1,000 groups of 10 at rest"),
-        (10, unchecked, "the same in 10 clusters of 100"),
+        (10, unchecked, "the same in 10 clusters, each listing its own"),
         (1, checked, "1,000 groups of 10, asked every 5 s"),
     ):
         with TemporaryDirectory() as directory, ExitStack() as stack:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from math import inf
 from random import Random
 from threading import Event as Flag
@@ -121,8 +122,8 @@ class Workbench:
             endless=endless,
             meter=self.meter,
         )
-        for provider in self.cluster.providers.values():
-            provider.watch(engine.wake)
+        for name, provider in self.cluster.providers.items():
+            provider.watch(partial(engine.heard, name))
         return engine
 
     def converge(self, engine: Engine, *, timeout_seconds: float, stop: Flag) -> Settlement:

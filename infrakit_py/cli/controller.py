@@ -77,7 +77,7 @@ _ENVIRONMENT: Final = "INFRAKIT_CONTROLLER"
     type=click.IntRange(1, 256),
     default=10,
     show_default=True,
-    help="Calls to providers at once, for each cluster.",
+    help="Calls to providers at once, for each cluster; where one of them hangs, others still get a few.",
 )
 @options.debug
 @click.pass_context
