@@ -64,6 +64,7 @@ def infra(shell: Shell, fake: FakeEC2, *arguments: str) -> Result:
     return result
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_from_yaml_to_machines_to_a_new_image_to_nothing(shell: Shell, fake: FakeEC2, tmp_path: Path) -> None:
     declare(tmp_path, seed=1)

@@ -174,6 +174,7 @@ def test_while_the_repository_is_away_a_restart_goes_on_with_what_was_in_force(t
     eventually(lambda: team.sizes() == 2, "two machines")
 
 
+@pytest.mark.long
 def test_a_commit_counts_once_its_images_are_built_and_the_newest_comes_last(team: Team, start: Start) -> None:
     yaml_file = team.clone / "clusters" / "images" / "web.yml"
     yaml_file.parent.mkdir(parents=True)

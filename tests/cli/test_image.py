@@ -218,6 +218,7 @@ def test_an_export_is_a_disk_that_holds_the_image(bench: Bench) -> None:
     assert unknown.code == 64 and "no file declares an image 'wbe' (there are web)" in unknown.err
 
 
+@pytest.mark.long
 def test_two_builds_are_compared_by_their_identities(bench: Bench) -> None:
     assert bench.infra("image", "diff", "web").code == 64  # there is no build before
     bench.infra("image", "build")
@@ -233,6 +234,7 @@ def test_two_builds_are_compared_by_their_identities(bench: Bench) -> None:
     assert bench.infra("image", "diff", "web", "--from", "0000").code == 64
 
 
+@pytest.mark.long
 def test_prune_keeps_what_a_kept_version_or_a_file_names(bench: Bench) -> None:
     bench.apply()
     running = bench.identity()

@@ -15,6 +15,7 @@ def marked(shell: Shell, tag: str) -> list[str]:
     return [machine.name for machine in shell.machines() if tag in machine.tags]
 
 
+@pytest.mark.long
 def test_a_protected_machine_stays_where_all_others_are_replaced(converged: Shell) -> None:
     kept = id_of(converged, "web-1")
     result = converged.infra("protect", "cluster.yml", "web-1")

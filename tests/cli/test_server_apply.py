@@ -126,6 +126,7 @@ def test_a_cluster_may_come_by_standard_input(site: Controlled) -> None:
     assert wrong.err.startswith("<stdin>:")
 
 
+@pytest.mark.long
 def test_waiting_ends_with_1_where_the_rollout_stops(site: Controlled) -> None:
     site.declare("sick", web=web(3))
     spec = site.cluster("sick", web=web(3, image="a2", rollout={"failure_limit": 1}))

@@ -168,6 +168,7 @@ def test_several_groups_are_scaled_one_revision_after_the_other(site: Controlled
     ]
 
 
+@pytest.mark.long
 def test_losing_more_than_half_is_asked_for_first(site: Controlled) -> None:
     site.declare("shrinks", web=web(4))
     refused = site.infra("scale", "web=1", "--cluster", "shrinks")

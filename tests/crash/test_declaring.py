@@ -49,6 +49,7 @@ def _promised(said: Path) -> int:
     return int(lines[-1]) if lines else 0
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_whatever_moment_it_dies_at_all_that_was_promised_is_in_force_and_whole(tmp_path: Path) -> None:
     chance, context = random.Random(SEED), get_context("forkserver")

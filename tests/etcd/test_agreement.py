@@ -12,6 +12,7 @@ from tests.etcd.servers import Servers
 from tests.stores.test_agreement import Agreement
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_etcd_agrees_with_memory(etcd: Servers) -> None:
     class WithEtcd(Agreement):
