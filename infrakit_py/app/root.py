@@ -13,13 +13,9 @@ from typing import Final
 from pydantic import ValidationError
 
 from infrakit_py.app.images import built, looked_up, unsigned_recipes, without_signatures
-from infrakit_py.app.looking import group_document
 from infrakit_py.app.workbench import Workbench
 from infrakit_py.clock import Clock, SystemClock, VirtualClock
 from infrakit_py.engine.cluster import Cluster, Group, declared, revived, want_nothing
-from infrakit_py.engine.controller import Keeper, Opened, Task
-from infrakit_py.engine.engine import Engine, GroupStatus, Phase
-from infrakit_py.engine.events import Listener
 from infrakit_py.engine.execute import allowed
 from infrakit_py.engine.health import PROBES_AT_ONCE, HealthMonitor
 from infrakit_py.engine.limits import Limiters
@@ -40,7 +36,7 @@ from infrakit_py.model.controller import EtcdAddress
 from infrakit_py.model.fingerprint import spec_digest
 from infrakit_py.model.quantities import format_duration
 from infrakit_py.model.revision import GroupVersion, HistoryEntry
-from infrakit_py.model.spec import ClusterSpec, GroupSpec, Image, ImageForm, Json, ProviderSpec
+from infrakit_py.model.spec import ClusterSpec, GroupSpec, Image, ImageForm, ProviderSpec
 from infrakit_py.plugins import InstalledPlugins
 from infrakit_py.sources.mirror import Mirror, Remote
 from infrakit_py.spi.claims import Claims
@@ -233,40 +229,8 @@ class App:
         versions = Versions(spec.name, store, self.clock, self._revive(spec, {}), partial(self._can_run, spec))
         return Rollouts(spec.name, groups, store, versions, self.clock)
 
-    def keeper(
-        self,
-        task: Task,
-        store: Store,
-        listener: Listener,
-        *,
-        parallelism: int,
-        allow_mass_destroy: bool,
-        permit: Callable[[], None] = allowed,
-        meter: Meter | None = None,
-    ) -> Keeper:
-        """Make who keeps a cluster as declared. The caller holds the cluster; `permit` proves that it still does."""
-
-        @contextmanager
-        def opened(wanted: Task) -> Iterator[Opened]:
-            _check_prunable(wanted)
-            with self.workbench(
-                wanted.spec,
-                store,
-                parallelism=parallelism,
-                allow_mass_destroy=allow_mass_destroy,
-                destroy=wanted.prune,
-                revision=wanted.revision or None,
-                permit=permit,
-                meter=meter,
-            ) as bench:
-                engine = bench.engine(listener, bench.cluster.groups, endless=not wanted.prune)
-                more = partial(self._shows_more, bench) if not wanted.prune else _never
-                finish = partial(_finish_pruning, bench, engine, wanted, listener) if wanted.prune else None
-                yield Opened(engine, bench.runner, more, partial(_document, bench), finish)
-
-        return Keeper(task, opened, self.clock, listener, Random())
-
-    def _shows_more(self, bench: Workbench) -> bool:
+    def shows_more(self, bench: Workbench) -> bool:
+        """Ask whether a cluster would show more if it were opened anew: a provider, or an undeclared group."""
         for name, provider in bench.cluster.providers.items():
             if isinstance(provider, Unreachable):
                 with ExitStack() as stack:
@@ -442,34 +406,6 @@ class Stage(App):
 
     def _chance(self) -> Random:
         return Random(self.seed)
-
-
-def _document(bench: Workbench, group: str, status: GroupStatus) -> Json:
-    return group_document(bench, group, status.plan) if status.plan is not None else None
-
-
-def _check_prunable(task: Task) -> None:
-    kept = [group.name for group in task.spec.groups.values() if group.prevent_destroy]
-    if task.prune and kept:
-        raise UsageError(
-            f"{', '.join(kept)} must not be destroyed, although nobody declares the cluster any more",
-            hint="declare it again with prevent_destroy: false first, or do not prune it",
-        )
-
-
-def _never() -> bool:
-    return False
-
-
-def _finish_pruning(bench: Workbench, engine: Engine, task: Task, listener: Listener) -> None:
-    """Delete what machines left behind, but no data, and forget the cluster. ProviderError where some remains."""
-    for name, status in engine.statuses().items():
-        if status.phase is not Phase.CONVERGED:
-            raise ProviderError(f"group {name}: {status.reason or status.phase.value}", hint=status.hint or None)
-    errors = bench.sweep((), keep_data=True, listener=listener)
-    if errors:
-        raise errors[0]
-    bench.store.retire(task.spec.name, task.revision)
 
 
 def _order(spec: ClusterSpec, groups: Mapping[str, Group], *, downwards: bool) -> Mapping[str, tuple[str, ...]]:

@@ -16,6 +16,7 @@ from infrakit_py.app.declared_commits import DeclaredCommits
 from infrakit_py.app.declared_files import DeclaredFiles
 from infrakit_py.app.host import Host
 from infrakit_py.app.intake import Intake, Source
+from infrakit_py.app.keeping import keeper_of
 from infrakit_py.app.lease import Lease, permit_of
 from infrakit_py.app.outlets import Outlets
 from infrakit_py.app.root import App
@@ -110,7 +111,8 @@ def running(
 
         def keeper(task: Task) -> Keeper:
             name = task.spec.name
-            return app.keeper(
+            return keeper_of(
+                app,
                 task,
                 store,
                 announcer.listener(name, lambda: host.revision(name)),

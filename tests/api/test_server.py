@@ -14,9 +14,9 @@ from infrakit_py.api.connections import MOST
 from infrakit_py.api.server import RunningServer
 from infrakit_py.errors import InfrakitError, SpecError, UsageError
 from tests.api.asking import READER, Asking
-from tests.api.certificates import certificate
 from tests.api.conftest import Serve
 from tests.api.site import Site
+from tests.certificates import certificate
 
 
 def test_it_listens_at_a_free_port_and_stops(serving: Serve) -> None:

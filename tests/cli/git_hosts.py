@@ -1,10 +1,8 @@
 """Git hosts on loopback, made of the real programs: OpenSSH's server, and git's own HTTP backend behind TLS."""
 
 import base64
-import datetime
 import getpass
 import hmac
-import ipaddress
 import os
 import shutil
 import socket
@@ -20,14 +18,11 @@ from threading import Thread
 from typing import Final
 from urllib.parse import urlsplit
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
-
+from tests.certificates import certificate
 from tests.fakes.serving import Handler, LocalServer
 
 SSHD: Final = "/usr/sbin/sshd"
+_CERTIFIED: Final = "git-host"
 _SEPARATED: Final = Path("/run/sshd")
 """Where sshd, as root, shuts its unprivileged half in. A service's start makes it elsewhere."""
 _STARTS_WITHIN_SECONDS: Final = 10.0
@@ -98,7 +93,7 @@ class HttpsHost:
 
     @property
     def certificate(self) -> Path:
-        return self.directory / "certificate.pem"
+        return self.directory / f"{_CERTIFIED}.pem"
 
     def url(self, repository: Path) -> str:
         return f"https://127.0.0.1:{self.port}/{repository.relative_to(self.root)}"
@@ -113,9 +108,8 @@ def https_host(root: Path, directory: Path, token: str) -> Iterator[HttpsHost]:
     """Let a Git host run on loopback, with a certificate that it has signed itself."""
     directory.mkdir()
     host = HttpsHost(root, directory, token)
-    _certify(host.certificate, directory / "key.pem")
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    tls.load_cert_chain(host.certificate, directory / "key.pem")
+    tls.load_cert_chain(*certificate(directory, _CERTIFIED))
 
     class Backend(_GitHandler):
         served = host
@@ -173,31 +167,6 @@ class _GitHandler(Handler):
         headers = [(name, value.strip()) for name, _, value in lines]
         status = next((int(value.split()[0]) for name, value in headers if name == "Status"), 200)
         self.send(status, [pair for pair in headers if pair[0] != "Status"], content)
-
-
-def _certify(certificate: Path, key_file: Path) -> None:
-    """Write a certificate for 127.0.0.1, and its key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "a Git host of a test")])
-    now = datetime.datetime.now(datetime.UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .add_extension(
-            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False
-        )
-        .sign(key, hashes.SHA256())
-    )
-    certificate.write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    unencrypted = serialization.NoEncryption()
-    pem, pkcs8 = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
-    key_file.write_bytes(key.private_bytes(pem, pkcs8, unencrypted))
 
 
 def _free_port() -> int:

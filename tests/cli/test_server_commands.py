@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.certificates import self_signed
 from tests.cli.controlled import READER, WRITER, Controlled, controlled
 from tests.cli.shell import Shell, db, eventually, web
 from tests.cli.test_commands import complete
-from tests.remote.certificates import self_signed
 
 
 @pytest.fixture(scope="module")

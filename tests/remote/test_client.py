@@ -12,7 +12,7 @@ from infrakit_py.errors import Conflict, InfrakitError, Problem, SpecError, Usag
 from infrakit_py.remote.address import address
 from infrakit_py.remote.client import Client, below
 from infrakit_py.remote.faults import ConnectionLost, ServerError
-from tests.remote.certificates import self_signed
+from tests.certificates import self_signed
 from tests.remote.host import Asked, Reply, host
 
 SECRET = "s3cret-token"

@@ -1,4 +1,4 @@
-"""Makes certificates for loopback addresses."""
+"""Certificates for servers of tests on this machine: each signs itself, so that it vouches for itself."""
 
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
@@ -33,3 +33,11 @@ def certificate(directory: Path, name: str) -> tuple[Path, Path]:
     cert_file.write_bytes(made.public_bytes(Encoding.PEM))
     key_file.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
     return cert_file, key_file
+
+
+def self_signed(directory: Path) -> Path:
+    """Write such a certificate and its key into one file, and return it."""
+    certified, key = certificate(directory, "controller")
+    file = directory / "both.pem"
+    file.write_bytes(key.read_bytes() + certified.read_bytes())
+    return file
